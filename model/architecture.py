@@ -1,0 +1,118 @@
+"""What an LSeg network looks like: one dataclass, and the published networks as presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+Backbone = Literal["vit", "resnet"]
+Activation = Literal["lrelu", "relu", "tanh"]
+ACTIVATIONS: tuple[Activation, ...] = ("lrelu", "relu", "tanh")
+
+# The first level lies at 1/4 of the input, each further one at half of the one before (DPT, arXiv 2103.13413).
+LEVEL_STRIDES = (4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Every size of an LSeg network; the defaults are `clip_vitl16_384`, the published demo model.
+
+    Raises:
+        ValueError: a value outside what the network can be built with, named in the message.
+    """
+
+    backbone: Backbone = "vit"
+    # Image encoder, vit: patch side in pixels, token width, blocks, heads, side of the learned position grid.
+    patch_size: int = 16
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    position_grid: int = 24
+    # Image encoder, resnet: bottleneck blocks in each of the four stages.
+    resnet_blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
+    # Decoder: channels of the four levels, of the fusion blocks, and length of an embedding.
+    level_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
+    features: int = 256
+    embedding: int = 512
+    # Text tower (CLIP's): width, blocks, heads, tokens in a text, size of the vocabulary.
+    text_width: int = 512
+    text_depth: int = 12
+    text_heads: int = 8
+    context_length: int = 77
+    vocabulary: int = 49408
+    # lang-seg's regularisation: arch_option 0 none, 1 bottleneck, 2 depthwise; rounds; activation between rounds.
+    arch_option: int = 0
+    block_depth: int = 0
+    activation: Activation = "lrelu"
+    # False once batch normalisation has been folded into the convolutions before it.
+    batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, before any tensor is made."""
+        if self.backbone not in ("vit", "resnet"):
+            raise ValueError(f"backbone is {self.backbone!r}; accepted: 'vit', 'resnet'")
+        if self.backbone == "vit" and self.patch_size not in (8, 16, 32):
+            raise ValueError(f"patch_size is {self.patch_size}; accepted: 8, 16, 32")
+        if self.backbone == "vit" and self.depth % 4:
+            raise ValueError(f"depth is {self.depth}; accepted: a multiple of 4, one quarter for each level")
+        if self.arch_option not in (0, 1, 2):
+            raise ValueError(f"arch_option is {self.arch_option}; accepted: 0, 1, 2")
+        if self.block_depth < 0:
+            raise ValueError(f"block_depth is {self.block_depth}; accepted: 0 or more")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}")
+
+    @property
+    def stride(self) -> int:
+        """The sides of an input must be multiples of this, in pixels."""
+        return self.patch_size if self.backbone == "vit" else LEVEL_STRIDES[-1]
+
+    @property
+    def kept_blocks(self) -> tuple[int, ...]:
+        """Indices of the transformer blocks whose outputs become the four levels (lang-seg's `hooks`)."""
+        return tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """The inverse of `as_dict`; an unknown name raises ValueError."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown architecture value {unknown[0]!r}; accepted: {', '.join(sorted(known))}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**values)
+
+
+_VIT_L16 = Architecture()
+_VIT_B32 = Architecture(
+    patch_size=32, width=768, depth=12, heads=12, position_grid=12, level_channels=(96, 192, 384, 768)
+)
+
+
+def _with_rn50x16_text(architecture: Architecture) -> Architecture:
+    return replace(architecture, embedding=768, text_width=768, text_heads=12)
+
+
+def _with_rn50x4_text(architecture: Architecture) -> Architecture:
+    return replace(architecture, embedding=640, text_width=640, text_heads=10)
+
+
+PRESETS: dict[str, Architecture] = {
+    "clip_vitl16_384": _VIT_L16,
+    "clip_vitb32_384": _VIT_B32,
+    "clipRN50x16_vitl16_384": _with_rn50x16_text(_VIT_L16),
+    "clipRN50x4_vitl16_384": _with_rn50x4_text(_VIT_L16),
+    "clipRN50x16_vitb32_384": _with_rn50x16_text(_VIT_B32),
+    "clipRN50x4_vitb32_384": _with_rn50x4_text(_VIT_B32),
+    "clip_resnet101": Architecture(backbone="resnet", level_channels=(256, 512, 1024, 2048)),
+}
+
+
+def preset_name(architecture: Architecture) -> str | None:
+    """The published name of an architecture's backbone, whatever its regularisation; None for a size of one's own."""
+    plain = replace(architecture, arch_option=0, block_depth=0, activation="lrelu", batch_norm=True)
+    return next((name for name, preset in PRESETS.items() if preset == plain), None)

@@ -1,0 +1,120 @@
+"""Checkpoint files: the tensors and hyper-parameters in them, read without running any code they carry."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from model.architecture import Architecture
+from model.errors import CheckpointError
+
+# Where a Lightning module or a wrapper keeps lang-seg's network.
+_PREFIXES = ("net.", "module.net.", "module.", "model.net.")
+_LANDMARK = "scratch.head1.weight"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: tensors under lang-seg's keys, and the hyper-parameters beside them if there are any.
+
+    The tensors are mapped from the file: they take memory only when they are used, and the file must stay as it is.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    hyper_parameters: dict[str, Any] = field(default_factory=dict)
+    architecture: Architecture | None = None  # stated by the project's own files
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a Lightning checkpoint, a bare state dict (torch.save) or a safetensors file.
+
+    Raises:
+        CheckpointError: no such file, an unreadable one, or one without LSeg's tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    stated = None
+    try:
+        if _is_safetensors(path):
+            tensors, stated = _read_safetensors(path)
+            content: dict[str, Any] = dict(tensors)
+        else:
+            content = _read_pickle(path)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason or type(error).__name__})") from error
+    hyper_parameters = content.get("hyper_parameters")
+    tensors = _without_prefix(path, _state_dict(path, content))
+    return Checkpoint(path, tensors, dict(hyper_parameters) if isinstance(hyper_parameters, dict) else {}, stated)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether the file begins as safetensors does: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | None]:
+    with safe_open(path, framework="pt") as file:
+        stated = (file.metadata() or {}).get("architecture")
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    return tensors, Architecture.from_dict(json.loads(stated)) if stated else None
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    """What torch.save wrote, by torch's restricted unpickler.
+
+    Lightning up to 1.5 keeps callback classes as dictionary keys. The restricted unpickler refuses every class it does
+    not know; so the names a file mentions are each given an empty stand-in, which can hold data but do nothing.
+    """
+    mapped = zipfile.is_zipfile(path)  # files of torch < 1.6 are no zip archives, and cannot be mapped
+    unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path)) if mapped else []
+    stand_ins: list[Any] = [(_stand_in(name), name) for name in unknown]
+    with torch.serialization.safe_globals(stand_ins):
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not a dictionary of tensors")
+    return content
+
+
+def _stand_in(name: str) -> type:
+    """An inert class in place of the class or function `name`: a dictionary, as Lightning's own containers are."""
+
+    def accept(self: object, *args: object, **kwargs: object) -> None:
+        """Take whatever the real one would have been made with, and drop it."""
+
+    return type(
+        name.rpartition(".")[2], (dict,), {"__init__": accept, "__setstate__": accept, "__hash__": object.__hash__}
+    )
+
+
+def _state_dict(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
+    nested = content.get("state_dict", content.get("model", content))
+    if not isinstance(nested, dict):
+        raise CheckpointError(f"{path}: its state_dict is a {type(nested).__name__}, not a dictionary of tensors")
+    odd = [key for key, value in nested.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(
+            f"{path}: not a state dict: {odd[0]!r} is a {type(nested[odd[0]]).__name__}, not a tensor"
+        )
+    return nested
+
+
+def _without_prefix(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under lang-seg's own keys."""
+    for prefix in ("", *_PREFIXES):
+        if prefix + _LANDMARK in tensors:
+            return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    raise CheckpointError(
+        f"{path}: not an LSeg checkpoint: there is no tensor {_LANDMARK!r} among its {len(tensors)} keys"
+    )

@@ -1,0 +1,99 @@
+"""The architecture of a checkpoint, read from the shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+from model.architecture import Architecture
+from model.checkpoint import Checkpoint
+from model.errors import CheckpointError
+
+_HEAD_CHANNELS = 64  # in CLIP and in every ViT that LSeg was built on, an attention head has 64 channels
+_REGULARIZER = "scratch.head_block.depthwise.depthwise.weight"
+
+
+def detect_architecture(checkpoint: Checkpoint, stated: dict[str, Any]) -> Architecture:
+    """The architecture of `checkpoint`: sizes from its tensors, the rest from `stated`, else its hyper-parameters.
+
+    `stated` may hold `arch_option`, `block_depth` and `activation`; a None in it counts as absent.
+
+    Raises:
+        CheckpointError: a tensor that tells a size is missing, or a value is not accepted.
+    """
+    if checkpoint.architecture is not None:
+        return checkpoint.architecture
+    try:
+        return Architecture(
+            **_image_encoder(checkpoint.tensors),
+            **_decoder(checkpoint.tensors),
+            **_text_encoder(checkpoint.tensors),
+            **_regularizer(checkpoint, stated),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{checkpoint.path}: missing {error.args[0]}") from error
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _count(tensors: dict[str, Tensor], pattern: str) -> int:
+    """How many different numbers stand in the place of the one group of `pattern`."""
+    return len({match[1] for key in tensors if (match := re.match(pattern, key))})
+
+
+def _image_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if "pretrained.layer1.0.weight" in tensors:
+        prefixes = (r"layer1\.4", "layer2", "layer3", "layer4")
+        blocks = tuple(_count(tensors, rf"pretrained\.{prefix}\.(\d+)\.conv1\.weight") for prefix in prefixes)
+        return {"backbone": "resnet", "resnet_blocks": blocks}
+    width, _, patch_size, _ = tensors["pretrained.model.patch_embed.proj.weight"].shape
+    positions = tensors["pretrained.model.pos_embed"].shape[1] - 1
+    return {
+        "patch_size": patch_size,
+        "width": width,
+        "depth": _count(tensors, r"pretrained\.model\.blocks\.(\d+)\."),
+        "heads": max(1, width // _HEAD_CHANNELS),
+        "position_grid": round(positions**0.5),
+    }
+
+
+def _decoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    levels = [tensors[f"scratch.layer{level}_rn.weight"] for level in (1, 2, 3, 4)]
+    return {
+        "level_channels": tuple(weight.shape[1] for weight in levels),
+        "features": levels[0].shape[0],
+        "embedding": tensors["scratch.head1.weight"].shape[0],
+        "batch_norm": "scratch.refinenet1.resConfUnit1.bn1.weight" in tensors,
+    }
+
+
+def _text_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    context_length, width = tensors["clip_pretrained.positional_embedding"].shape
+    return {
+        "text_width": width,
+        "text_depth": _count(tensors, r"clip_pretrained\.transformer\.resblocks\.(\d+)\."),
+        "text_heads": max(1, width // _HEAD_CHANNELS),
+        "context_length": context_length,
+        "vocabulary": tensors["clip_pretrained.token_embedding.weight"].shape[0],
+    }
+
+
+def _regularizer(checkpoint: Checkpoint, stated: dict[str, Any]) -> dict[str, Any]:
+    """Options 1 and 2 have the same tensors, and all rounds share one set: here the file or the caller must speak."""
+    values = {
+        name: stated.get(name) if stated.get(name) is not None else checkpoint.hyper_parameters.get(name)
+        for name in ("arch_option", "block_depth", "activation")
+    }
+    present = _REGULARIZER in checkpoint.tensors
+    if not present:
+        if stated.get("arch_option"):
+            raise ValueError(f"arch_option is {stated['arch_option']}, but the file has no {_REGULARIZER}")
+        return {}
+    if values["arch_option"] not in (1, 2) or None in values.values():
+        raise ValueError(
+            f"the file has a {_REGULARIZER} but does not say how it is used; "
+            f"state arch_option (1 or 2), block_depth and activation"
+        )
+    return values

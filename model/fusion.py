@@ -1,0 +1,76 @@
+"""The decoder: four levels fused from coarse to fine, as in RefineNet and DPT."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.architecture import Architecture
+
+
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """`x` [B, C, h, w] at `size` (height, width), bilinear with aligned corners as everywhere in lang-seg's decoder."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class ResidualConvUnit(nn.Module):
+    """Two 3x3 convolutions, each after a ReLU, added to the input."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(features)
+        self.conv2 = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, F, h, w] -> [B, F, h, w]."""
+        out = self.bn1(self.conv1(F.relu(x)))
+        out = self.bn2(self.conv2(F.relu(out)))
+        return x + out  # type: ignore[no-any-return]
+
+
+class FusionBlock(nn.Module):
+    """lang-seg's refinenet: adds one level to what the coarser levels gave, and doubles the resolution."""
+
+    def __init__(self, features: int, *, coarsest: bool) -> None:
+        super().__init__()
+        # The coarsest block has nothing to add its level to; checkpoints hold a unit for it that is never used.
+        self.level_unit = None if coarsest else ResidualConvUnit(features)
+        self.output_unit = ResidualConvUnit(features)
+        self.out_conv = nn.Conv2d(features, features, kernel_size=1)
+
+    def forward(self, level: Tensor, previous: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """`level` and `previous` [B, F, h, w] -> [B, F, *size]."""
+        if self.level_unit is not None and previous is not None:
+            level = previous + self.level_unit(level)
+        # out_conv before the resize and not after it, as in lang-seg: a 1x1 convolution commutes with a resize whose
+        # weights sum to 1, and here it works on a quarter of the pixels.
+        return upsample(self.out_conv(self.output_unit(level)), size)
+
+
+class Decoder(nn.Module):
+    """Levels -> one map of features at half the input's size."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        features = architecture.features
+        self.level_convs = nn.ModuleList(
+            nn.Conv2d(channels, features, kernel_size=3, padding=1, bias=False)
+            for channels in architecture.level_channels
+        )
+        self.blocks = nn.ModuleList(FusionBlock(features, coarsest=index == 3) for index in range(4))
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Four maps [B, C_i, h_i, w_i], finest first -> [B, F, 2*h_0, 2*w_0].
+
+        A block doubles the resolution; where a grid of odd size was halved rounding up, it meets the next level's size
+        instead, which lang-seg cannot do at all.
+        """
+        height, width = levels[0].shape[-2:]
+        sizes = [(2 * height, 2 * width), *((level.shape[-2], level.shape[-1]) for level in levels[:-1])]
+        path: Tensor | None = None
+        for index in reversed(range(len(levels))):
+            path = self.blocks[index](self.level_convs[index](levels[index]), path, sizes[index])
+        assert path is not None
+        return path

@@ -1,0 +1,105 @@
+"""The image encoder: a timm ViT or ResNet that turns pixels into the four levels the decoder fuses."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from timm.models.resnet import Bottleneck, ResNet
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.architecture import LEVEL_STRIDES, Architecture
+
+
+class ViTEncoder(nn.Module):
+    """A vision transformer whose position grid follows the input's size, and the reassembly of four of its blocks."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.patch_size = architecture.patch_size
+        self.kept_blocks = architecture.kept_blocks
+        self.vit = VisionTransformer(
+            img_size=architecture.position_grid * architecture.patch_size,
+            patch_size=architecture.patch_size,
+            embed_dim=architecture.width,
+            depth=architecture.depth,
+            num_heads=architecture.heads,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            num_classes=0,
+            weight_init="skip",
+        )
+        self.vit.norm = nn.Identity()  # the levels are taken before the final norm
+        self.reassemble = nn.ModuleList(
+            Reassemble(architecture.width, channels, architecture.patch_size, stride)
+            for channels, stride in zip(architecture.level_channels, LEVEL_STRIDES, strict=True)
+        )
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Levels of `pixels` [B, 3, H, W]: four maps [B, C_i, H/s_i, W/s_i] for the strides s of LEVEL_STRIDES."""
+        grid = (pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size)
+        patches = self.vit.patch_embed.proj(pixels).flatten(2).transpose(1, 2)  # [B, h*w, D]
+        cls_token = self.vit.cls_token.expand(len(pixels), -1, -1)
+        tokens = torch.cat([cls_token, patches], dim=1) + self._positions(grid)  # [B, 1+h*w, D]
+        levels: list[Tensor] = []
+        for index, block in enumerate(self.vit.blocks):
+            tokens = block(tokens)
+            if index in self.kept_blocks:
+                levels.append(self.reassemble[len(levels)](tokens, grid))
+        return levels
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """The learned positions at the grid (h, w): [1, 1+h*w, D].
+
+        Plain bilinear as in lang-seg; timm's own resize is bicubic with antialias and gives other numbers.
+        """
+        learned: Tensor = self.vit.pos_embed
+        side = round((learned.shape[1] - 1) ** 0.5)
+        if grid == (side, side):
+            return learned
+        grid_part = learned[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        resized = F.interpolate(grid_part, size=grid, mode="bilinear", align_corners=False)
+        return torch.cat([learned[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+class Reassemble(nn.Module):
+    """Tokens of one block -> one level: readout, tokens to a grid, 1x1 convolution, resample (DPT, section 3.1)."""
+
+    def __init__(self, width: int, channels: int, patch_size: int, stride: int) -> None:
+        super().__init__()
+        self.readout = nn.Linear(2 * width, width)
+        self.project = nn.Conv2d(width, channels, kernel_size=1)
+        self.resample: nn.Module
+        if patch_size > stride:
+            factor = patch_size // stride
+            self.resample = nn.ConvTranspose2d(channels, channels, kernel_size=factor, stride=factor)
+        elif patch_size < stride:
+            self.resample = nn.Conv2d(channels, channels, kernel_size=3, stride=stride // patch_size, padding=1)
+        else:
+            self.resample = nn.Identity()
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """`tokens` [B, 1+h*w, D], class token first, on the grid (h, w) -> [B, C, h', w']."""
+        cls_token, patches = tokens[:, :1], tokens[:, 1:]
+        read = F.gelu(self.readout(torch.cat([patches, cls_token.expand_as(patches)], dim=-1)))
+        level: Tensor = self.resample(self.project(read.transpose(1, 2).unflatten(2, grid)))
+        return level
+
+
+class ResNetEncoder(nn.Module):
+    """A ResNet whose four stages are the levels as they are."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.resnet = ResNet(Bottleneck, layers=architecture.resnet_blocks, num_classes=0)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Levels of `pixels` [B, 3, H, W]: four maps [B, C_i, H/s_i, W/s_i] for the strides s of LEVEL_STRIDES."""
+        net = self.resnet
+        level = net.maxpool(net.act1(net.bn1(net.conv1(pixels))))
+        levels = []
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            level = stage(level)
+            levels.append(level)
+        return levels

@@ -1,0 +1,114 @@
+"""LSeg: an image embedding for every pixel, a text embedding for every label, and their dot products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.architecture import Architecture
+from model.checkpoint import Checkpoint, read_checkpoint
+from model.detection import detect_architecture
+from model.folding import fold_batch_norm
+from model.fusion import Decoder, upsample
+from model.image_encoder import ResNetEncoder, ViTEncoder
+from model.regularizer import SpatialRegularizer
+from model.text_encoder import TextEncoder, tokenize
+from model.weights import fill
+
+# lang-seg's temperature. It is in no checkpoint: lang-seg keeps exp(log(1/0.07)) as a plain tensor that never trains.
+LOGIT_SCALE = 1 / 0.07
+
+
+class LSeg(nn.Module):
+    """The network of "Language-driven Semantic Segmentation" (arXiv 2201.03546), equal to lang-seg in evaluation."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        encoder = ViTEncoder if architecture.backbone == "vit" else ResNetEncoder
+        self.image_encoder = encoder(architecture)
+        self.decoder = Decoder(architecture)
+        self.head = nn.Conv2d(architecture.features, architecture.embedding, kernel_size=1)
+        self.text_encoder = TextEncoder(architecture)
+        self.regularizer = SpatialRegularizer(architecture) if architecture.arch_option else None
+        if not architecture.batch_norm:
+            fold_batch_norm(self)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        arch_option: int | None = None,
+        block_depth: int | None = None,
+        activation: str | None = None,
+    ) -> LSeg:
+        """The network of a checkpoint in float32, in evaluation mode; see `read_checkpoint` for the files it takes.
+
+        The sizes are read from the tensors. `arch_option`, `block_depth` and `activation` say what tensors cannot
+        tell, where the file's hyper-parameters are absent or wrong.
+
+        Raises:
+            CheckpointError: the file cannot be read, or a tensor is missing, extra or of the wrong shape.
+        """
+        return cls.from_tensors(
+            read_checkpoint(path), arch_option=arch_option, block_depth=block_depth, activation=activation
+        )
+
+    @classmethod
+    def from_tensors(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        arch_option: int | None = None,
+        block_depth: int | None = None,
+        activation: str | None = None,
+    ) -> LSeg:
+        """As `from_checkpoint`, for a file already read. float32 tensors are used in place, never copied."""
+        stated = {"arch_option": arch_option, "block_depth": block_depth, "activation": activation}
+        architecture = detect_architecture(checkpoint, stated)
+        with torch.device("meta"):
+            net = cls(architecture)
+        fill(net, checkpoint)
+        return net.eval().requires_grad_(False)
+
+    def encode_labels(self, labels: Sequence[str]) -> Tensor:
+        """Unit embeddings of `labels`, as typed: float [K, E].
+
+        Raises:
+            ValueError: a label of more tokens than the text tower takes.
+        """
+        return self.encode_tokens(tokenize(labels, self.architecture.context_length))
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Unit embeddings of `tokens` int64 [K, L] (see `tokenize`): float [K, E]."""
+        device = self.text_encoder.positional_embedding.device
+        return F.normalize(self.text_encoder(tokens.to(device)), dim=-1)
+
+    def pixel_embeddings(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: [B, E, H/2, W/2].
+
+        Raises:
+            ValueError: a shape the network cannot take.
+        """
+        stride = self.architecture.stride
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % stride or pixels.shape[3] % stride:
+            raise ValueError(
+                f"pixels have the shape {tuple(pixels.shape)}; accepted: [B, 3, H, W], H and W multiples of {stride}"
+            )
+        return F.normalize(self.head(self.decoder(self.image_encoder(pixels))), dim=1)
+
+    def scores(self, embeddings: Tensor, text: Tensor) -> Tensor:
+        """Scores of `text` [K, E] at every pixel of `embeddings` [B, E, h, w]: [B, K, h, w], before the last resize."""
+        scores = LOGIT_SCALE * torch.einsum("behw,ke->bkhw", embeddings, text.to(embeddings.dtype))
+        return scores if self.regularizer is None else self.regularizer(scores)
+
+    @torch.no_grad()
+    def logits(self, pixels: Tensor, labels: Sequence[str]) -> Tensor:
+        """Logits of `labels` for `pixels` [B, 3, H, W] in -1..1 (x / 127.5 - 1): float32 [B, K, H, W]."""
+        scores = self.scores(self.pixel_embeddings(pixels), self.encode_labels(labels))
+        return upsample(scores.float(), (pixels.shape[2], pixels.shape[3]))

@@ -1,0 +1,67 @@
+"""CLIP's text tower: labels in, embeddings out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+
+with warnings.catch_warnings():
+    # clip imports pkg_resources, which warns of its own removal; setuptools is pinned below that version.
+    warnings.simplefilter("ignore")
+    import clip
+    from clip.model import LayerNorm, Transformer
+
+
+def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
+    """CLIP's tokens of each label as typed, no prompt around it: int64 [K, L], L the longest of them (at most 77).
+
+    Raises:
+        ValueError: a label that does not fit into `context_length` tokens, named in the message.
+    """
+    tokens: Tensor = torch.zeros(len(labels), context_length, dtype=torch.int64)
+    for row, label in zip(tokens, labels, strict=True):
+        try:
+            row.copy_(clip.tokenize(label, context_length=context_length)[0])
+        except RuntimeError as error:
+            limit = context_length - 2  # the start and end tokens take two places
+            raise ValueError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
+    longest = int((tokens != 0).sum(dim=1).max()) if len(labels) else 0
+    return tokens[:, :longest]
+
+
+class TextEncoder(nn.Module):
+    """The text tower, its tensors named as in CLIP."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        width, length = architecture.text_width, architecture.context_length
+        self.token_embedding = nn.Embedding(architecture.vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.zeros(length, width))
+        self.transformer = Transformer(width, architecture.text_depth, architecture.text_heads)
+        self.ln_final = LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.zeros(width, architecture.embedding))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`tokens` int64 [K, L] -> embeddings [K, E], not yet of unit length.
+
+        The tower is causal and an embedding is read at the end token, so tokens after it change nothing: L may be any
+        length that holds the longest label, and a short one costs a fraction of CLIP's 77.
+        """
+        length = tokens.shape[1]
+        self._mask(length, tokens.device)
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
+        x = self.transformer(x.transpose(0, 1)).transpose(0, 1)  # CLIP's blocks take [L, K, D]
+        x = self.ln_final(x)
+        end = tokens.argmax(dim=-1)  # the end token has the highest number of the vocabulary
+        return x[torch.arange(len(x), device=x.device), end] @ self.text_projection  # type: ignore[no-any-return]
+
+    def _mask(self, length: int, device: torch.device) -> None:
+        """Give every block the causal mask of this length; the mask is no parameter and is in no checkpoint."""
+        mask = torch.full((length, length), float("-inf"), device=device).triu(1)
+        for block in self.transformer.resblocks:
+            block.attn_mask = mask
