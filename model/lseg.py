@@ -76,6 +76,12 @@ class LSeg(nn.Module):
         fill(net, checkpoint)
         return net.eval().requires_grad_(False)
 
+    def set_precision(self, dtype: torch.dtype) -> LSeg:
+        """Let the image side compute in `dtype`; the text tower and all scores stay float32."""
+        for part in (self.image_encoder, self.decoder, self.head):
+            part.to(dtype)
+        return self
+
     def encode_labels(self, labels: Sequence[str]) -> Tensor:
         """Unit embeddings of `labels`, as typed: float [K, E].
 
@@ -90,7 +96,7 @@ class LSeg(nn.Module):
         return F.normalize(self.text_encoder(tokens.to(device)), dim=-1)
 
     def pixel_embeddings(self, pixels: Tensor) -> Tensor:
-        """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: [B, E, H/2, W/2].
+        """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: float32 [B, E, H/2, W/2].
 
         Raises:
             ValueError: a shape the network cannot take.
@@ -100,11 +106,12 @@ class LSeg(nn.Module):
             raise ValueError(
                 f"pixels have the shape {tuple(pixels.shape)}; accepted: [B, 3, H, W], H and W multiples of {stride}"
             )
-        return F.normalize(self.head(self.decoder(self.image_encoder(pixels))), dim=1)
+        levels = self.image_encoder(pixels.to(self.head.weight.dtype))
+        return F.normalize(self.head(self.decoder(levels)).float(), dim=1)
 
     def scores(self, embeddings: Tensor, text: Tensor) -> Tensor:
         """Scores of `text` [K, E] at every pixel of `embeddings` [B, E, h, w]: [B, K, h, w], before the last resize."""
-        scores = LOGIT_SCALE * torch.einsum("behw,ke->bkhw", embeddings, text.to(embeddings.dtype))
+        scores = LOGIT_SCALE * torch.einsum("behw,ke->bkhw", embeddings, text)
         return scores if self.regularizer is None else self.regularizer(scores)
 
     @torch.no_grad()

@@ -1,0 +1,40 @@
+"""The command `python -m client`: one photo to a running server, its mask to a file, its legend to the screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import requests
+
+from client.lseg_client import ClientError, LSegClient
+
+
+def main() -> int:
+    """Segment one image as the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m client", description="Segment a photo with a running server.")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--labels", help="separated by commas (default: the label set of the model)")
+    parser.add_argument("--output", type=Path, default=Path("mask.png"), help="(default: %(default)s)")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
+    parser.add_argument("--model", default="lseg", help="(default: %(default)s)")
+    arguments = parser.parse_args()
+    labels = arguments.labels.split(",") if arguments.labels else None
+    try:
+        mask = LSegClient(arguments.url, arguments.model).segment(arguments.image.read_bytes(), labels)
+    except (ClientError, requests.RequestException, OSError) as error:
+        print(f"no mask: {error}", file=sys.stderr)
+        return 1
+    arguments.output.write_bytes(mask.png)
+    height, width = mask.indices.shape
+    print(f"{arguments.output}: {width}x{height}")
+    shown = sorted(mask.legend, key=mask.share, reverse=True)
+    for entry in shown:
+        if mask.share(entry) > 0:
+            print(f"  {entry.index:3d}  {entry.color}  {mask.share(entry):6.1%}  {entry.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Export: a checkpoint in, an archive that TorchServe serves out, and a check of what was written."""

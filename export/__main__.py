@@ -1,0 +1,79 @@
+"""The command `python -m export`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+from export.errors import ExportError
+from export.exporter import DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
+from export.packaging import SUFFIXES
+from model.architecture import ACTIVATIONS, preset_name
+
+
+def main() -> int:
+    """Export as the command line says; 0 when the archive is in its place and has passed its check."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _options()
+    start = time.perf_counter()
+    try:
+        summary = export(options)
+    except ExportError as error:
+        print(f"export failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("export interrupted; nothing was left behind", file=sys.stderr)
+        return 130
+    _report(options, summary, time.perf_counter() - start)
+    return 0
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(prog="python -m export", description="Package an LSeg checkpoint for TorchServe.")
+    parser.add_argument("checkpoint", type=Path, help="Lightning .ckpt, state dict or .safetensors")
+    parser.add_argument("--output", type=Path, default=Path("model_store"), help="folder (default: %(default)s)")
+    parser.add_argument("--name", default="lseg", help="the model's name in its URL (default: %(default)s)")
+    parser.add_argument("--version", default="1.0", help="(default: %(default)s)")
+    parser.add_argument(
+        "--labels",
+        default="ade20k",
+        help="labels for requests that name none: ade20k, ade20k-published (as lang-seg cuts the names), or a file "
+        "with one a line (default: %(default)s)",
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: %(default)s)")
+    parser.add_argument(
+        "--archive-format",
+        choices=tuple(SUFFIXES),
+        default="default",
+        help="default: a .mar; no-archive: a folder, served without a copy; tgz (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help="the worker's model-config.yaml (default: the project's)"
+    )
+    told = parser.add_argument_group("what a file with a regularisation block cannot tell without hyper-parameters")
+    told.add_argument("--arch-option", type=int, choices=(1, 2), help="1 bottleneck, 2 depthwise")
+    told.add_argument("--block-depth", type=int, help="rounds of the block")
+    told.add_argument("--activation", choices=ACTIVATIONS)
+    return Options(**vars(parser.parse_args()))
+
+
+def _report(options: Options, summary: Summary, seconds: float) -> None:
+    architecture = summary.architecture
+    backbone = preset_name(architecture) or f"{architecture.backbone} of width {architecture.width}"
+    serve = ["torchserve --start --ncs --ts-config config/config.properties"]
+    serve.append(f"--model-store {options.output} --models {options.name}={options.target.name}")
+    print(
+        f"{summary.target}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
+        f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {options.precision}\n"
+        f"  label set  {summary.label_set.name}, {len(summary.label_set.labels)} labels\n"
+        f"  checked    loaded as a worker would: logits within {summary.difference.largest:.1e} of the checkpoint's, "
+        f"{summary.difference.agreement:.2%} of labels the same\n"
+        f"  serve it   {' '.join(serve)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The export, step by step: read, prepare, write, pack, check, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from export.errors import ExportError
+from export.label_sets import LabelSet, load_label_set
+from export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
+from export.packaging import SUFFIXES, ArchiveFormat, pack
+from export.staging import publish, staging_folder
+from export.verification import TOLERANCES, Difference, make_probe, verify
+from export.weights import prepare, save_weights
+from model import Architecture, Checkpoint, CheckpointError, LSeg, read_checkpoint
+from segmenter import Config
+from segmenter.archive import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from segmenter.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_CONFIG = PROJECT / "config" / CONFIG_FILE
+PRECISIONS = tuple(TOLERANCES)
+_PACKAGES = ("handler", "segmenter", "model")
+# What model_archiver and TorchServe accept as a name.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an export is asked for; see `python -m export --help`."""
+
+    checkpoint: Path
+    output: Path = Path("model_store")
+    name: str = "lseg"
+    version: str = "1.0"
+    labels: str = "ade20k"
+    precision: str = "float32"
+    archive_format: ArchiveFormat = "default"
+    config: Path = DEFAULT_CONFIG
+    arch_option: int | None = None
+    block_depth: int | None = None
+    activation: str | None = None
+
+    @property
+    def target(self) -> Path:
+        """The archive's path."""
+        return self.output / (self.name + SUFFIXES[self.archive_format])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an export did."""
+
+    target: Path
+    bytes: int
+    architecture: Architecture
+    parameters: int
+    label_set: LabelSet
+    difference: Difference
+
+
+def export(options: Options) -> Summary:
+    """Write the archive of a checkpoint, check it, and put it in its place.
+
+    Raises:
+        ExportError: it cannot be done or did not pass its check; `options.target` is as it was before.
+    """
+    for name, value in (("name", options.name), ("version", options.version)):
+        if not _NAME.fullmatch(value):
+            raise ExportError(f"{name} is {value!r}; accepted: letters, digits, '_', '-' and '.', no '.' first")
+    try:
+        config = Config.from_file(options.config)
+        label_set = load_label_set(options.labels, config)
+        logger.info("[1/5] reading %s", options.checkpoint)
+        checkpoint = read_checkpoint(options.checkpoint)
+        net = LSeg.from_tensors(
+            checkpoint,
+            arch_option=options.arch_option,
+            block_depth=options.block_depth,
+            activation=options.activation,
+        )
+        _check_space(options, checkpoint)
+        with staging_folder(options.output) as staging:
+            return _export(options, checkpoint, net, label_set, staging)
+    except (CheckpointError, ConfigError) as error:
+        raise ExportError(str(error)) from error
+    except OSError as error:
+        raise ExportError(f"cannot write to {options.output}: {error}") from error
+
+
+def _export(options: Options, checkpoint: Checkpoint, net: LSeg, label_set: LabelSet, staging: Path) -> Summary:
+    logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(label_set.labels))
+    with torch.no_grad():
+        embeddings = net.encode_labels(label_set.labels)
+    probe = make_probe(net, label_set.labels)
+    logger.info("[3/5] writing weights as %s", options.precision)
+    prepare(net, getattr(torch, options.precision))
+    folder = staging / "archive"
+    folder.mkdir()
+    parameters = save_weights(net, folder / WEIGHTS_FILE)
+    save_file({"embeddings": embeddings}, folder / LABELS_FILE)
+    manifest = lseg_manifest(
+        name=options.name,
+        version=options.version,
+        checkpoint=checkpoint.path,
+        checkpoint_sha256=_sha256(checkpoint.path),
+        architecture=net.architecture,
+        precision=options.precision,
+        parameters=parameters,
+        weights_bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        label_set=label_set,
+    )
+    _write_text(folder / MANIFEST_FILE, manifest)
+    _write_text(folder / "MAR-INF" / "MANIFEST.json", torchserve_manifest(options.name, options.version))
+    shutil.copyfile(options.config, folder / CONFIG_FILE)
+    _copy_code(folder)
+    logger.info("[4/5] packing %s", options.target)
+    packed = staging / options.target.name
+    pack(folder, packed, options.name, options.archive_format)
+    shutil.rmtree(folder, ignore_errors=True)  # its place on the disk is needed for the check
+    logger.info("[5/5] loading the archive as a worker would, and comparing with the checkpoint")
+    difference = verify(packed, options.archive_format, probe, options.precision, staging)
+    size = sum(path.stat().st_size for path in [packed, *packed.rglob("*")] if path.is_file())
+    publish(packed, options.target)
+    return Summary(options.target, size, net.architecture, parameters, label_set, difference)
+
+
+def _check_space(options: Options, checkpoint: Checkpoint) -> None:
+    """Refuse at once what the disk cannot hold: the files, and beside them the archive or its unpacked copy."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    copies = 1 if options.archive_format == "no-archive" else 2
+    needed = copies * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    free = shutil.disk_usage(options.output).free
+    if free < needed:
+        raise ExportError(f"{options.output} has {free / 1e9:.1f} GB free; up to {needed / 1e9:.1f} GB are needed")
+
+
+def _copy_code(folder: Path) -> None:
+    """The code that runs in a worker: three packages as they are, and the file that TorchServe imports by its name."""
+    for package in _PACKAGES:
+        for source in sorted((PROJECT / package).rglob("*.py")):
+            _write_text(folder / source.relative_to(PROJECT), source.read_text(encoding="utf-8"))
+    shutil.copyfile(PROJECT / "handler" / HANDLER_FILE, folder / HANDLER_FILE)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with (
+        path.open("rb") as file,
+        tqdm.wrapattr(file, "read", total=path.stat().st_size, desc="hashing", leave=False) as wrapped,
+    ):
+        digest = hashlib.sha256()
+        while chunk := wrapped.read(8 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

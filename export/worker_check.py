@@ -1,0 +1,37 @@
+"""Run as a script with an unpacked archive first on the path: loads it as a worker would and writes its logits.
+
+Usage: worker_check.py ARCHIVE_FOLDER INPUT.safetensors OUTPUT.safetensors
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import handler.pipeline
+import model
+import segmenter
+from model.fusion import upsample
+from segmenter import Config, Segmenter
+from segmenter.archive import CONFIG_FILE
+
+
+def main(folder: Path, inputs: Path, outputs: Path) -> None:
+    """Logits of the archive for the pixels in `inputs` and the first labels of its own set."""
+    for package in (model, segmenter, handler.pipeline):
+        if folder not in Path(str(package.__file__)).parents:
+            sys.exit(f"the archive lacks the code of {package.__name__}")
+    config = replace(Config.from_file(folder / CONFIG_FILE), device="cpu")
+    loaded = Segmenter.load(folder, config)
+    given = load_file(inputs)
+    with torch.no_grad():
+        text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
+        scores = loaded.net.scores(loaded.net.pixel_embeddings(given["pixels"]), text)
+        height, width = given["pixels"].shape[-2:]
+    save_file({"logits": upsample(scores, (height, width))}, outputs)
+
+
+if __name__ == "__main__":
+    main(*(Path(argument).resolve() for argument in sys.argv[1:4]))

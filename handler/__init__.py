@@ -1,0 +1,1 @@
+"""The TorchServe handler: requests in, responses out. The only room that knows TorchServe."""

@@ -1,0 +1,88 @@
+"""The way of a batch of requests: each is parsed, checked and answered on its own; only the network is shared."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from handler.requests import Request, parse_request, plain_headers
+from handler.responses import Answer, Served, error_answer, make_answer
+from segmenter import Job, Segmentation, Segmenter
+from segmenter.errors import OutOfMemoryError, SegmenterError
+from segmenter.images import decode_image
+from segmenter.labels import checked_labels
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Row = Mapping[str, object]
+Headers = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that has passed every check, its image decoded."""
+
+    request: Request
+    job: Job
+    decode_seconds: float
+
+
+def answer_batch(segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], served: Served) -> list[Answer]:
+    """One answer for each row, in their order. What is wrong with one request changes nothing for the others."""
+    prepared = [_guarded(_prepare, segmenter, row, header) for row, header in zip(rows, headers, strict=True)]
+    results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
+    return [
+        _respond(one, next(results), served) if isinstance(one, Prepared) else error_answer(one) for one in prepared
+    ]
+
+
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers) -> Prepared:
+    request = parse_request(row, plain_headers(headers))
+    labels = None if request.labels is None else checked_labels(request.labels, segmenter.config)
+    segmenter.check_tokens(labels or segmenter.label_set)
+    start = time.perf_counter()
+    image = decode_image(request.image, segmenter.config.max_image_pixels)
+    job = Job(image, labels, request.threshold, with_scores=request.format == "json")
+    return Prepared(request, job, time.perf_counter() - start)
+
+
+def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
+    """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
+    jobs = [one.job for one in prepared]
+    together = _guarded(segmenter.segment_batch, jobs)
+    if not isinstance(together, SegmenterError):
+        return list(together)
+    if len(jobs) == 1:
+        return [together]
+    alone = [_guarded(segmenter.segment_batch, [job]) for job in jobs]
+    return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
+
+
+def _respond(prepared: Prepared, result: Segmentation | SegmenterError, served: Served) -> Answer:
+    if isinstance(result, SegmenterError):
+        return error_answer(result)
+    timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
+    answer = _guarded(make_answer, prepared.request, prepared.job.image, timed, served)
+    return error_answer(answer) if isinstance(answer, SegmenterError) else answer
+
+
+def _guarded(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
+    """The result of `step`, or what went wrong as an error with an answer. Only the log sees an unforeseen cause."""
+    try:
+        return step(*args, **kwargs)
+    except SegmenterError as error:
+        return error
+    except (MemoryError, torch.OutOfMemoryError):
+        logger.exception("Out of memory")
+        return OutOfMemoryError("out of memory; try a smaller image or fewer labels")
+    except Exception:
+        logger.exception("Unforeseen error")
+        return SegmenterError("internal error; the server's log has its cause")

@@ -1,0 +1,6 @@
+"""Inference: devices, shape buckets, text cache and masks. Knows nothing of HTTP or TorchServe."""
+
+from segmenter.config import Config
+from segmenter.segmenter import Job, Segmentation, Segmenter
+
+__all__ = ["Config", "Job", "Segmentation", "Segmenter"]

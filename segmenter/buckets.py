@@ -1,0 +1,68 @@
+"""Shape buckets: the few image sizes that the network ever sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from segmenter.config import StaticImageSizeParams
+
+# Multiples of this halve evenly down to the coarsest level of every backbone, as lang-seg needs.
+_MULTIPLE = 32
+
+
+@dataclass(frozen=True, order=True)
+class Bucket:
+    """The size, in pixels, at which an image goes through the network."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+def make_buckets(params: StaticImageSizeParams) -> tuple[Bucket, ...]:
+    """Every ratio at every short side, each side rounded to the nearest multiple of 32, smallest area first."""
+    buckets = set()
+    for short in params.short_sizes:
+        for height, width in params.hw_ratios:
+            scale = short / min(height, width)
+            buckets.add(Bucket(_rounded(height * scale), _rounded(width * scale)))
+    return tuple(sorted(buckets, key=lambda bucket: (bucket.height * bucket.width, bucket)))
+
+
+def _rounded(side: float) -> int:
+    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
+
+
+def choose_bucket(buckets: tuple[Bucket, ...], height: int, width: int) -> Bucket:
+    """The bucket for an image of `height` x `width` pixels: nearest in aspect ratio, then in short side.
+
+    Both are compared as factors, so that twice and half are equally far. Any size has a bucket.
+    """
+
+    def distance(bucket: Bucket) -> tuple[float, float]:
+        aspect = abs(math.log((bucket.height / bucket.width) / (height / width)))
+        short = abs(math.log(min(bucket.height, bucket.width) / min(height, width)))
+        return round(aspect, 6), short
+
+    return min(buckets, key=distance)
+
+
+def fit(image: npt.NDArray[np.uint8], bucket: Bucket) -> Tensor:
+    """`image` [H, W, 3], 0..255, stretched to the bucket and scaled to -1..1: float32 [3, height, width].
+
+    Stretched and not padded, because padding takes part in the attention and would change the answer. The stretch is
+    at most half-way to the next ratio, and the mask is stretched back. Shrinking averages over the pixels it covers.
+    """
+    if image.shape[:2] != (bucket.height, bucket.width):
+        size = (bucket.width, bucket.height)
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return torch.from_numpy(image.copy()).permute(2, 0, 1).float().div_(127.5).sub_(1)

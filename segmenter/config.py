@@ -1,0 +1,151 @@
+"""The worker's configuration: the `lseg` section of model-config.yaml as one typed dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segmenter.errors import ConfigError
+
+DEVICES = ("auto", "hpu", "cuda", "cpu")
+SECTION = "lseg"
+
+# What TorchServe itself reads at the top level of model-config.yaml. It ignores any other key without a word, so a
+# misspelt one is refused here.
+_TORCHSERVE_KEYS = frozenset(
+    {
+        "asyncCommunication",
+        "batchSize",
+        "clientTimeoutInMills",
+        "continuousBatching",
+        "deviceIds",
+        "deviceType",
+        "jobQueueSize",
+        "maxBatchDelay",
+        "maxNumSequence",
+        "maxRetryTimeoutInSec",
+        "maxSequenceJobQueueSize",
+        "maxWorkers",
+        "minWorkers",
+        "parallelLevel",
+        "parallelType",
+        "responseTimeout",
+        "sequenceBatching",
+        "sequenceMaxIdleMSec",
+        "sequenceTimeoutMSec",
+        "startupTimeout",
+        "torchrun",
+        "useJobTicket",
+        "useVenv",
+    }
+)
+
+
+@dataclass(frozen=True)
+class StaticImageSizeParams:
+    """The image sizes that the network sees: every ratio at every short side, rounded to what the network takes."""
+
+    hw_ratios: tuple[tuple[float, float], ...] = ((9, 16), (16, 9), (3, 4), (4, 3), (1, 1))  # height to width
+    short_sizes: tuple[int, ...] = (480,)  # pixels
+
+    @classmethod
+    def from_mapping(cls, values: object) -> StaticImageSizeParams:
+        """Checked values of the key `static_image_size_params`."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"static_image_size_params is {values!r}; accepted: hw_ratios and short_sizes")
+        _refuse_unknown("static_image_size_params.", values, {field.name for field in fields(cls)})
+        ratios = values.get("hw_ratios", cls.hw_ratios)
+        if not _is_list(ratios) or not all(_is_list(r) and len(r) == 2 and all(map(_is_positive, r)) for r in ratios):
+            raise ConfigError(f"hw_ratios is {ratios!r}; accepted: a list of [height, width] pairs, such as [3, 4]")
+        sizes = values.get("short_sizes", cls.short_sizes)
+        if not _is_list(sizes) or not all(isinstance(size, int) and 32 <= size <= 4096 for size in sizes):
+            raise ConfigError(f"short_sizes is {sizes!r}; accepted: a list of whole numbers of pixels, 32 to 4096")
+        return cls(tuple((float(h), float(w)) for h, w in ratios), tuple(sizes))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every key of the `lseg` section, with the values that hold where it says nothing."""
+
+    device: str = "auto"
+    static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
+    max_labels: int = 255  # the mask is 8 bits, and 255 itself means unlabelled
+    max_label_length: int = 200  # characters; the tokenizer's time grows with the square of a word's length
+    max_image_pixels: int = 100_000_000
+    max_response_bytes: int = 100_000_000
+    text_cache_size: int = 10_000  # labels; one takes 2 kB
+
+    def __post_init__(self) -> None:
+        """Refuse values that no request could be served with."""
+        if self.device not in DEVICES:
+            raise ConfigError(f"device is {self.device!r}; accepted: {', '.join(DEVICES)}")
+        for name, lowest, highest in (
+            ("max_labels", 1, 255),
+            ("max_label_length", 1, 1_000),
+            ("max_image_pixels", 1, 1_000_000_000),
+            ("max_response_bytes", 1_000, 2_000_000_000),
+            ("text_cache_size", 1, 10_000_000),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+                raise ConfigError(f"{name} is {value!r}; accepted: a whole number from {lowest} to {highest}")
+
+    @classmethod
+    def from_mapping(cls, document: Mapping[str, Any]) -> Config:
+        """The configuration in a whole model-config.yaml, TorchServe's own keys checked as well.
+
+        Raises:
+            ConfigError: an unknown key, a value that is not accepted, or keys that TorchServe would ignore.
+        """
+        _refuse_unknown("", document, _TORCHSERVE_KEYS | {SECTION})
+        _check_workers(document)
+        section = document.get(SECTION) or {}
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{SECTION} is {section!r}; accepted: a section of keys")
+        _refuse_unknown(f"{SECTION}.", section, {field.name for field in fields(cls)})
+        values = dict(section)
+        if "static_image_size_params" in values:
+            values["static_image_size_params"] = StaticImageSizeParams.from_mapping(values["static_image_size_params"])
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Config:
+        """The configuration in a model-config.yaml file.
+
+        Raises:
+            ConfigError: as `from_mapping`, or the file is no YAML.
+        """
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        if not isinstance(document or {}, Mapping):
+            raise ConfigError(f"{path}: holds {type(document).__name__}; accepted: keys and values")
+        return cls.from_mapping(document or {})
+
+
+def _check_workers(document: Mapping[str, Any]) -> None:
+    """TorchServe drops one of the two worker counts without the other, and starts one worker per core instead."""
+    if ("minWorkers" in document) != ("maxWorkers" in document):
+        raise ConfigError("minWorkers and maxWorkers must be given together: TorchServe ignores one alone")
+    for key in ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout"):
+        if key in document and (not isinstance(document[key], int) or document[key] < 1):
+            raise ConfigError(f"{key} is {document[key]!r}; accepted: a whole number from 1 on")
+
+
+def _refuse_unknown(prefix: str, values: Mapping[str, Any], known: set[str] | frozenset[str]) -> None:
+    unknown = sorted(str(key) for key in values if key not in known)
+    if unknown:
+        raise ConfigError(f"unknown key {prefix + unknown[0]!r}; accepted: {', '.join(sorted(known))}")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,29 @@
+"""The processor of the machine: always there."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from segmenter.devices.base import Device
+
+
+class CpuDevice(Device):
+    """The CPU. One image at a time: a batch is not faster here, takes more memory, and rounds differently."""
+
+    kind = "cpu"
+    batch_size = 1
+
+    def __init__(self, index: int | None = None) -> None:
+        del index  # TorchServe numbers GPUs only
+        super().__init__()
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Nothing ever is."""
+        return None
+
+    def describe(self) -> str:
+        """The architecture and the threads that torch uses."""
+        return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,0 +1,25 @@
+"""NVIDIA GPUs through CUDA."""
+
+from __future__ import annotations
+
+import torch
+
+from segmenter.devices.base import Device
+
+
+class CudaDevice(Device):
+    """One GPU: the one TorchServe assigned to this worker, or the first."""
+
+    kind = "cuda"
+    batch_size = 8
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why there is no GPU for torch."""
+        if torch.cuda.is_available():
+            return None
+        return "torch has no CUDA here" if torch.version.cuda is None else "no CUDA GPU was found"
+
+    def describe(self) -> str:
+        """The GPU's own name."""
+        return f"cuda ({torch.cuda.get_device_name(self.torch_device)})"

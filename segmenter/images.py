@@ -1,0 +1,81 @@
+"""Bytes of an image file -> upright RGB pixels, or an error that says what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segmenter.errors import ImageTooLargeError, InvalidImageError, UnsupportedImageError
+
+# The formats of photos and of annotation tools. Pillow's others stay closed: some of them start other programs.
+Image.init()  # an explicit list of formats is looked up without loading any
+FORMATS = tuple(
+    name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
+)
+
+# The limit on pixels is this module's, checked before anything is decoded; Pillow's own would only warn.
+Image.MAX_IMAGE_PIXELS = None
+
+# Whatever Pillow's decoders raise for damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+
+
+def decode_image(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """The first frame of the image file `data`, upright by its EXIF orientation, as RGB uint8 [H, W, 3].
+
+    Transparent pixels are laid over white, as viewers show them; 16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        UnsupportedImageError: no image, or a kind of image that is not served.
+        ImageTooLargeError: more than `max_pixels` pixels, found before any of them is decoded.
+        InvalidImageError: empty, truncated or damaged.
+    """
+    if not data:
+        raise InvalidImageError("the image is empty (0 bytes)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which a served image may well have
+        image = _open(data)
+        if image.width * image.height > max_pixels:
+            raise ImageTooLargeError(
+                f"the image is {image.width}x{image.height} = {image.width * image.height} pixels; "
+                f"accepted: up to {max_pixels}"
+            )
+        try:
+            image.load()
+        except MemoryError:
+            raise
+        except _DAMAGED as error:
+            raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
+        return np.asarray(_as_rgb(_upright(image)))
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
+    except _DAMAGED as error:
+        raise InvalidImageError(f"the image is truncated or damaged: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DAMAGED:  # broken EXIF does not make the pixels any less usable
+        return image
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

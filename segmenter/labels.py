@@ -1,0 +1,46 @@
+"""Labels as a client may give them: distinct texts that the text tower can take."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from segmenter.config import Config
+from segmenter.errors import InvalidLabelsError
+
+
+def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
+    """`labels` trimmed, in their order.
+
+    Raises:
+        InvalidLabelsError: none or too many, one that is no text, empty, too long, unprintable, or there twice. Labels
+            that differ only in case or spaces are the same to CLIP, which lower-cases, and count as there twice.
+    """
+    if not labels:
+        raise InvalidLabelsError("labels is empty; accepted: 1 or more")
+    if len(labels) > config.max_labels:
+        raise InvalidLabelsError(f"{len(labels)} labels were given; accepted: up to {config.max_labels}")
+    checked: dict[str, str] = {}
+    for position, label in enumerate(labels, start=1):
+        text = _checked_text(label, position, config)
+        sameness = " ".join(text.casefold().split())
+        if sameness in checked:
+            raise InvalidLabelsError(f"label {text!r} is given twice (first as {checked[sameness]!r})")
+        checked[sameness] = text
+    return tuple(checked.values())
+
+
+def _checked_text(label: object, position: int, config: Config) -> str:
+    if not isinstance(label, str):
+        raise InvalidLabelsError(f"label {position} is {str(label)[:60]!r}, a {type(label).__name__}; accepted: text")
+    text = label.strip()
+    if not text:
+        raise InvalidLabelsError(f"label {position} is empty; accepted: text")
+    if len(text) > config.max_label_length:
+        raise InvalidLabelsError(
+            f"label {position} ({text[:30]!r}...) has {len(text)} characters; accepted: up to {config.max_label_length}"
+        )
+    odd = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn")), None)
+    if odd is not None:
+        raise InvalidLabelsError(f"label {position} holds the character {odd!a}; accepted: printable text")
+    return text

@@ -1,0 +1,55 @@
+"""Label embeddings, each encoded once: text depends on the label alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class CacheCounts:
+    """How often a label was found, and how often it had to be encoded."""
+
+    hits: int = 0
+    misses: int = 0
+
+
+class TextCache:
+    """Embeddings by label text; beyond `size` labels the one not asked for the longest is dropped."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor], size: int) -> None:
+        self._encode = encode
+        self._size = size
+        self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
+        self.counts = CacheCounts()
+
+    def __len__(self) -> int:
+        return len(self._embeddings)
+
+    def remember(self, labels: Iterable[str], embeddings: Tensor) -> None:
+        """Keep `embeddings` [K, E] that are known already, such as those exported with the model."""
+        for label, embedding in zip(labels, embeddings, strict=True):
+            self._embeddings[label] = embedding
+            self._embeddings.move_to_end(label)
+        while len(self._embeddings) > self._size:
+            self._embeddings.popitem(last=False)
+
+    def embeddings(self, labels: Sequence[str]) -> Tensor:
+        """Unit embeddings of `labels`: [K, E]. Unknown labels are encoded together.
+
+        Raises:
+            ValueError: a label that the text tower cannot take; nothing is remembered then.
+        """
+        known = {label: self._embeddings[label] for label in labels if label in self._embeddings}
+        unknown = list(dict.fromkeys(label for label in labels if label not in known))
+        self.counts.hits += len(labels) - len(unknown)
+        self.counts.misses += len(unknown)
+        if unknown:
+            known.update(zip(unknown, self._encode(unknown), strict=True))
+        rows = torch.stack([known[label] for label in labels])
+        self.remember(known, torch.stack(list(known.values())))
+        return rows
