@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -94,7 +95,7 @@ def export(options: Options) -> Summary:
             return _export(options, checkpoint, net, label_set, staging)
     except (CheckpointError, ConfigError) as error:
         raise ExportError(str(error)) from error
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says
         raise ExportError(f"cannot write to {options.output}: {error}") from error
 
 

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
@@ -34,7 +34,6 @@ def pack(folder: Path, target: Path, name: str, archive_format: ArchiveFormat) -
         shutil.move(folder, target)
         return
     size = sum(path.stat().st_size for path in files)
-    progress: tqdm[None]
     with tqdm(total=size, desc="packing", unit="B", unit_scale=True, leave=False) as progress:
         write = _write_mar if archive_format == "default" else _write_tgz
         write(folder, files, target, name, progress)
@@ -51,7 +50,7 @@ def unpack(archive: Path, folder: Path, archive_format: ArchiveFormat) -> Path:
     return next(path for path in folder.iterdir() if path.is_dir())
 
 
-def _write_mar(folder: Path, files: list[Path], target: Path, name: str, progress: tqdm[None]) -> None:
+def _write_mar(folder: Path, files: list[Path], target: Path, name: str, progress: tqdm[NoReturn]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in files:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())  # dated 1980, like every entry
@@ -61,7 +60,7 @@ def _write_mar(folder: Path, files: list[Path], target: Path, name: str, progres
                 shutil.copyfileobj(CallbackIOWrapper(progress.update, file), out, _CHUNK)
 
 
-def _write_tgz(folder: Path, files: list[Path], target: Path, name: str, progress: tqdm[None]) -> None:
+def _write_tgz(folder: Path, files: list[Path], target: Path, name: str, progress: tqdm[NoReturn]) -> None:
     with (
         target.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from model.architecture import Architecture
@@ -50,12 +50,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             content: dict[str, Any] = dict(tensors)
         else:
             content = _read_pickle(path)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason or type(error).__name__})") from error
+    except Exception as error:  # a damaged file can raise anything, from any layer of the readers
+        raise CheckpointError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
     hyper_parameters = content.get("hyper_parameters")
     tensors = _without_prefix(path, _state_dict(path, content))
     return Checkpoint(path, tensors, dict(hyper_parameters) if isinstance(hyper_parameters, dict) else {}, stated)
+
+
+def _reason(error: Exception) -> str:
+    """One line of `error`, without torch's advice to load the file in a way that would run its code."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return text.partition("\n")[0] or type(error).__name__
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -88,14 +93,16 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _stand_in(name: str) -> type:
-    """An inert class in place of the class or function `name`: a dictionary, as Lightning's own containers are."""
+    """An inert class in place of the class or function `name`.
 
-    def accept(self: object, *args: object, **kwargs: object) -> None:
-        """Take whatever the real one would have been made with, and drop it."""
+    Whatever it is called with, it gives an empty dictionary: of all types, the one that torch lets a file fill with
+    items (Lightning's own containers are dictionaries) and with attributes.
+    """
 
-    return type(
-        name.rpartition(".")[2], (dict,), {"__init__": accept, "__setstate__": accept, "__hash__": object.__hash__}
-    )
+    def make(cls: type, *args: object, **kwargs: object) -> OrderedDict[Any, Any]:
+        return OrderedDict()
+
+    return type(name.rpartition(".")[2], (), {"__new__": make})
 
 
 def _state_dict(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:

@@ -189,8 +189,8 @@ class Segmenter:
             raise InvalidLabelsError(str(error)) from error
 
     def warm_up(self) -> None:
-        """Run every bucket once, so that no request pays for what a first run costs."""
-        for bucket in self.buckets:
+        """Run the buckets once, so that no request pays for what a first run costs."""
+        for bucket in self.buckets if self.device.prepares_each_shape else self.buckets[:1]:
             blank = np.zeros((bucket.height, bucket.width, 3), dtype=np.uint8)
             self.segment_batch([Job(blank, self.label_set[:1] or ("other",))])
 

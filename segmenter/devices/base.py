@@ -17,6 +17,8 @@ class Device(ABC):
     kind: str
     # Images that go through the network together.
     batch_size: int
+    # Whether the first run of each shape costs more than the next, so that warming up one shape is not enough.
+    prepares_each_shape: bool
 
     def __init__(self, index: int | None = None) -> None:
         self.torch_device = torch.device(self.kind, index) if index is not None else torch.device(self.kind)

@@ -14,6 +14,7 @@ class CpuDevice(Device):
 
     kind = "cpu"
     batch_size = 1
+    prepares_each_shape = False
 
     def __init__(self, index: int | None = None) -> None:
         del index  # TorchServe numbers GPUs only

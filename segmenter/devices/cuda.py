@@ -12,6 +12,7 @@ class CudaDevice(Device):
 
     kind = "cuda"
     batch_size = 8
+    prepares_each_shape = True
 
     @classmethod
     def missing(cls) -> str | None:

@@ -1,0 +1,57 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model import LSeg
+from tests.support.networks import SMALL, random_network, save_checkpoint
+
+PROJECT = Path(__file__).resolve().parent.parent
+GOLDEN = PROJECT.parent / "shared" / "golden"
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """The bundled photo, a JPEG of 451x300 pixels."""
+    return (PROJECT / "demo" / "photos" / "cat.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of reference outputs."""
+    if not GOLDEN.is_dir():
+        pytest.skip("the reference outputs (shared/golden beside the checkout) are not here")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def small_net() -> LSeg:
+    """A small network with random weights."""
+    return random_network(SMALL)
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(small_net: LSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the small network."""
+    return save_checkpoint(small_net, tmp_path_factory.mktemp("checkpoint") / "small.ckpt")
+
+
+@pytest.fixture(scope="session")
+def full_size_checkpoint(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes the checkpoint, 1 to 2 GB, that a golden file was computed from; each only once."""
+    folder = tmp_path_factory.mktemp("full-size")
+
+    def make(name: str, *options: str) -> Path:
+        path = folder / f"{name}{''.join(options)}.ckpt"
+        if not path.exists():
+            script, source = golden / "make_checkpoint.py", golden / f"{name}.npz"
+            subprocess.run([sys.executable, str(script), str(source), str(path), *options], check=True)
+        return path
+
+    return make

@@ -1,0 +1,61 @@
+"""A checkpoint at full size, as published ones are, from the file to the mask."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import requests
+
+from client.lseg_client import read_mask
+from segmenter import Config, Segmenter
+from segmenter.devices import CpuDevice
+from tests.conftest import PROJECT
+from tests.serving.conftest import running
+
+LABELS = ["cat", "grass", "other"]
+
+
+def test_a_2_gb_checkpoint_is_exported_served_and_answered(
+    full_size_checkpoint: Callable[..., Path], tmp_path: Path, photo: bytes
+) -> None:
+    """ViT-L/16 with CLIP in float16, as demo_e200.ckpt is; the figures printed are for the record, none is a limit."""
+    checkpoint = full_size_checkpoint("clip_vitl16_384", "--half-clip")
+    started = time.perf_counter()
+    peak = _export(checkpoint, tmp_path / "store")
+    exported = time.perf_counter()
+    with running(tmp_path / "store" / "lseg.mar", tmp_path / "run") as server:
+        ready = time.perf_counter()
+        url = f"{server.addresses.inference_url}/predictions/lseg"
+        answer = requests.post(url, files={"image": photo}, data={"labels": ",".join(LABELS)}, timeout=300)
+        answered = time.perf_counter()
+        (worker,) = server.workers("lseg")
+        memory = psutil.Process(worker["pid"]).memory_info().rss
+    assert answer.status_code == 200, answer.text
+    mask = read_mask(answer.content)
+    assert mask.indices.shape == (300, 451)
+    assert [entry.name for entry in mask.legend] == LABELS
+    # The same from the checkpoint itself, with none of the export's changes; rounding may turn a tie.
+    direct = Segmenter.load(checkpoint, Config(device="cpu"), CpuDevice()).segment(photo, LABELS)
+    assert np.mean(mask.indices == direct.mask) > 0.999
+    print(
+        f"\ncheckpoint {checkpoint.stat().st_size / 1e9:.2f} GB: exported in {exported - started:.0f} s with a peak of "
+        f"{peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, answered in {answered - ready:.1f} s "
+        f"({answer.headers['Server-Timing']}), worker {memory / 1e9:.2f} GB"
+    )
+
+
+def _export(checkpoint: Path, store: Path) -> int:
+    """Export by the command line; the peak memory of the export's own process in bytes."""
+    command = [sys.executable, "-m", "export", str(checkpoint), "--output", str(store)]
+    process = subprocess.Popen(command, cwd=PROJECT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024

@@ -1,0 +1,148 @@
+"""A server's life: scaling under requests, starting with mistakes, stopping without a trace."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+import yaml
+
+from segmenter.archive import CONFIG_FILE
+from server import LocalServer, ServerError
+from tests.serving.conftest import export_archive, free_addresses, running
+
+PATIENCE = 120  # seconds for anything that only takes a busy machine longer
+
+
+def _scale(server: LocalServer, count: int) -> None:
+    """Ask for `count` workers and wait until they are ready; not synchronously, which would hold up requests."""
+    url = f"{server.addresses.management_url}/models/lseg"
+    wanted = {"min_worker": str(count), "max_worker": str(count), "synchronous": "false"}
+    answer = requests.put(url, params=wanted, timeout=30)
+    assert answer.status_code == 202
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        workers = server.workers("lseg")
+        if len(workers) == count and all(worker["status"] == "READY" for worker in workers):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"not {count} workers within {PATIENCE} s: {server.workers('lseg')}")
+
+
+def test_scaling_up_and_down_under_requests_fails_none(server: LocalServer, url: str, photo: bytes) -> None:
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            statuses.append(requests.post(url, files={"image": photo}, timeout=60).status_code)
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        _scale(server, 2)
+        _scale(server, 1)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert len(statuses) > 10
+    assert set(statuses) == {200}
+
+
+def test_stopping_leaves_no_process_and_no_unpacked_model(archive: Path, tmp_path: Path) -> None:
+    with running(archive, tmp_path / "run") as server:
+        java = server.process()
+        assert java is not None
+        family = [java, *java.children(recursive=True)]
+        assert len(family) >= 2, "Java and its worker"
+        assert list((tmp_path / "run" / "tmp" / "models").iterdir())
+        assert server.stop()
+    assert not any(process.is_running() for process in family)
+    assert not list((tmp_path / "run" / "tmp" / "models").iterdir())
+    assert not server.stop()
+
+
+def test_a_killed_worker_comes_back(server: LocalServer, url: str, photo: bytes) -> None:
+    (worker,) = server.workers("lseg")
+    psutil.Process(worker["pid"]).kill()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        (now,) = server.workers("lseg")
+        if now["status"] == "READY" and now["pid"] != worker["pid"]:
+            break
+        time.sleep(0.2)
+    assert requests.post(url, files={"image": photo}, timeout=60).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def folder_archive(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network exported as a folder."""
+    store = tmp_path_factory.mktemp("folder")
+    export_archive(small_checkpoint, store, "--archive-format", "no-archive")
+    return store / "lseg"
+
+
+def _answers(packed: Path, run_folder: Path, photo: bytes) -> bool:
+    with running(packed, run_folder) as server:
+        url = f"{server.addresses.inference_url}/predictions/lseg"
+        return requests.post(url, files={"image": photo}, timeout=60).ok
+
+
+def test_a_folder_is_served(folder_archive: Path, tmp_path: Path, photo: bytes) -> None:
+    assert _answers(folder_archive, tmp_path / "run", photo)
+
+
+def test_a_tgz_is_served(small_checkpoint: Path, tmp_path: Path, photo: bytes) -> None:
+    export_archive(small_checkpoint, tmp_path / "store", "--archive-format", "tgz")
+    assert _answers(tmp_path / "store" / "lseg.tar.gz", tmp_path / "run", photo)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"devise": "cpu"}, "unknown key 'lseg.devise'; accepted: device, "),
+        ({"device": "tpu"}, "device is 'tpu'; accepted: auto, hpu, cuda, cpu"),
+        ({"max_labels": 300}, "max_labels is 300; accepted: a whole number from 1 to 255"),
+    ],
+)
+def test_a_bad_configuration_stops_the_start_with_a_clear_message(
+    section: dict[str, object], message: str, folder_archive: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder_archive, tmp_path / "store" / "lseg")
+    config = tmp_path / "store" / "lseg" / CONFIG_FILE
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "lseg": section}))
+    server = LocalServer(tmp_path / "run", free_addresses())
+    server.start(tmp_path / "store", ["lseg=lseg"])
+    try:
+        with pytest.raises(ServerError) as failure:
+            server.wait_until_ready("lseg", seconds=PATIENCE)
+    finally:
+        server.stop()
+    assert message in str(failure.value)
+
+
+def test_two_servers_run_side_by_side(server: LocalServer, archive: Path, tmp_path: Path, photo: bytes) -> None:
+    with running(archive, tmp_path / "run", model="other") as second:
+        url = f"{second.addresses.inference_url}/predictions/other"
+        assert requests.post(url, files={"image": photo}, timeout=60).status_code == 200
+        with pytest.raises(ServerError, match="runs already"):
+            second.start(archive.parent, ["lseg=lseg.mar"])
+    assert server.process() is not None
+
+
+def test_a_missing_archive_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    server = LocalServer(tmp_path / "run", free_addresses())
+    server.start(tmp_path / "store", ["lseg=absent.mar"])
+    try:
+        with pytest.raises(ServerError, match=r"absent\.mar"):
+            server.wait_until_ready("lseg", seconds=PATIENCE)
+    finally:
+        server.stop()

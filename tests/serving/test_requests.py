@@ -1,0 +1,175 @@
+"""The ways to ask, and the formats of the answer, at a real server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from client import LSegClient
+from client.lseg_client import read_mask
+from segmenter import Segmenter
+from server import LocalServer
+from tests.conftest import PROJECT
+from tests.serving.conftest import LABEL_SET
+
+LABELS = ["cat", "grass", "other"]
+PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
+SIZE = (451, 300)  # width, height of the photo
+
+
+@pytest.fixture(scope="module")
+def segmenter(archive: Path) -> Segmenter:
+    """The archive in this process, without a server."""
+    return Segmenter.load(archive)
+
+
+@pytest.fixture(scope="module")
+def expected(segmenter: Segmenter) -> np.ndarray:
+    """The mask that every way of asking must give."""
+    mask = segmenter.segment(PHOTO, LABELS).mask
+    assert len(np.unique(mask)) > 1, "a mask of one label could not show a mistake"
+    return mask
+
+
+def test_every_way_of_asking_gives_the_same_mask(
+    server: LocalServer, url: str, photo: bytes, expected: np.ndarray
+) -> None:
+    base = server.addresses.inference_url
+    jpeg = {"Content-Type": "image/jpeg"}
+    comma = ",".join(LABELS)
+    encoded = base64.b64encode(photo).decode()
+    answers = {
+        "multipart": requests.post(url, files={"image": photo}, data={"labels": comma}, timeout=60),
+        "multipart, JSON list": requests.post(
+            url, files={"image": photo}, data={"labels": json.dumps(LABELS)}, timeout=60
+        ),
+        "raw body, headers": requests.post(url, data=photo, headers={**jpeg, "X-LSeg-Labels": comma}, timeout=60),
+        "raw body, headers in lower case": requests.post(
+            url, data=photo, headers={**jpeg, "x-lseg-labels": comma}, timeout=60
+        ),
+        "query string": requests.post(f"{base}/lseg/predict?labels={comma}", data=photo, headers=jpeg, timeout=60),
+        "query string, invoke": requests.put(f"{base}/models/lseg/invoke?labels={comma}", data=photo, timeout=60),
+        "JSON": requests.post(url, json={"image": encoded, "labels": LABELS}, timeout=60),
+        "JSON, data URI": requests.post(
+            url, json={"image": f"data:image/jpeg;base64,{encoded}", "labels": comma}, timeout=60
+        ),
+    }
+    for way, answer in answers.items():
+        assert answer.status_code == 200, (way, answer.text)
+        assert answer.headers["content-type"] == "image/png", way
+        mask = read_mask(answer.content)
+        assert Image.open(io.BytesIO(answer.content)).size == SIZE, way
+        np.testing.assert_array_equal(mask.indices, expected, way)
+        assert [entry.name for entry in mask.legend] == LABELS, way
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_as_in_the_readme(url: str, tmp_path: Path, expected: np.ndarray) -> None:
+    command = ["curl", "-sS", "-F", f"image=@{PHOTO}", "-F", f"labels={','.join(LABELS)}", url]
+    subprocess.run([*command, "-o", "mask.png"], cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png")), expected)
+
+
+def test_without_labels_the_exported_set_is_used(url: str, photo: bytes, segmenter: Segmenter) -> None:
+    answer = requests.post(url, files={"image": photo}, timeout=60)
+    mask = read_mask(answer.content)
+    assert [entry.name for entry in mask.legend] == LABEL_SET
+    np.testing.assert_array_equal(mask.indices, segmenter.segment(photo).mask)
+
+
+def test_the_legend_header_is_ascii_and_decodes(url: str, photo: bytes) -> None:
+    labels = ["猫", 'l\'herbe "verte"', "100 % autre", "🐈"]
+    answer = requests.post(url, files={"image": photo}, data={"labels": json.dumps(labels)}, timeout=60)
+    header = answer.headers["X-LSeg-Legend"]
+    assert header.isascii()
+    assert [entry["name"] for entry in json.loads(unquote(header))] == labels
+    assert [entry.name for entry in read_mask(answer.content).legend] == labels
+
+
+def test_labels_in_any_language_come_through_a_header(url: str, photo: bytes) -> None:
+    headers: dict[str, str | bytes] = {"Content-Type": "image/jpeg", "X-LSeg-Labels": "猫,草".encode()}
+    answer = requests.post(url, data=photo, headers=headers, timeout=60)
+    assert [entry.name for entry in read_mask(answer.content).legend] == ["猫", "草"]
+
+
+def test_the_client_gets_the_same(server: LocalServer, photo: bytes, expected: np.ndarray) -> None:
+    mask = LSegClient(server.addresses.inference_url).segment(photo, LABELS)
+    np.testing.assert_array_equal(mask.indices, expected)
+    assert sum(mask.share(entry) for entry in mask.legend) == pytest.approx(1)
+
+
+def _ask(url: str, photo: bytes, **fields: str) -> requests.Response:
+    answer = requests.post(url, files={"image": photo}, data={"labels": ",".join(LABELS), **fields}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_color_has_the_legends_colours(url: str, photo: bytes, expected: np.ndarray) -> None:
+    answer = _ask(url, photo, format="color")
+    legend = json.loads(unquote(answer.headers["X-LSeg-Legend"]))
+    colours = np.array([list(bytes.fromhex(entry["color"][1:])) for entry in legend])
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), colours[expected])
+
+
+def test_overlay_of_alpha_0_is_the_photo(url: str, photo: bytes) -> None:
+    answer = _ask(url, photo, format="overlay", alpha="0")
+    np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), Image.open(io.BytesIO(photo)))
+
+
+def test_json_describes_every_label(url: str, photo: bytes, expected: np.ndarray) -> None:
+    answer = _ask(url, photo, format="json").json()
+    assert (answer["width"], answer["height"]) == SIZE
+    assert answer["model"] == {"name": "lseg", "version": "1.0"}
+    assert [label["name"] for label in answer["labels"]] == LABELS
+    assert [label["area"] for label in answer["labels"]] == np.bincount(expected.ravel(), minlength=3).tolist()
+    assert sum(label["share"] for label in answer["labels"]) == pytest.approx(1)
+    np.testing.assert_array_equal(read_mask(base64.b64decode(answer["mask"])).indices, expected)
+
+
+def test_an_accept_header_chooses_the_format(url: str, photo: bytes) -> None:
+    answer = requests.post(url, files={"image": photo}, headers={"Accept": "application/json"}, timeout=60)
+    assert answer.json()["height"] == SIZE[1]
+
+
+def test_npz_holds_the_scores(url: str, photo: bytes, segmenter: Segmenter) -> None:
+    content = np.load(io.BytesIO(_ask(url, photo, format="npz").content), allow_pickle=False)
+    scores = segmenter.segment(photo, LABELS).scores.numpy()
+    assert content["labels"].tolist() == LABELS
+    np.testing.assert_array_equal(content["scores"], scores.astype(np.float16))
+
+
+def test_zip_holds_mask_overlay_and_cutouts(url: str, photo: bytes, expected: np.ndarray) -> None:
+    content = zipfile.ZipFile(io.BytesIO(_ask(url, photo, format="zip").content))
+    np.testing.assert_array_equal(read_mask(content.read("mask.png")).indices, expected)
+    cutouts = [name for name in content.namelist() if name.startswith("cutouts/")]
+    assert len(cutouts) == len(np.unique(expected))
+    for name in cutouts:
+        index = int(name.removeprefix("cutouts/")[:3])
+        cutout = np.asarray(Image.open(io.BytesIO(content.read(name))))
+        assert np.count_nonzero(cutout[..., 3]) == np.count_nonzero(expected == index)
+
+
+def test_a_threshold_leaves_pixels_unlabelled(url: str, photo: bytes) -> None:
+    shares = [np.mean(np.asarray(read_mask(_ask(url, photo, threshold=t).content).indices) == 255) for t in "01"]
+    assert shares[0] == 0
+    assert shares[1] > 0.99
+
+
+def test_the_model_describes_itself(server: LocalServer) -> None:
+    answer = requests.get(f"{server.addresses.management_url}/models/lseg?customized=true", timeout=60).json()
+    described = answer[0]["customizedMetadata"]
+    assert described["architecture"]["width"] == 128
+    assert described["label_set"]["labels"] == LABEL_SET
+    assert described["limits"]["max_response_bytes"] == 3_000_000
+    assert described["request"]["required"] == ["image"]

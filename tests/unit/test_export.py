@@ -1,0 +1,272 @@
+"""The export: what an archive holds, that it is checked, and that a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from export.errors import ExportError
+from export.exporter import Options, Summary, export
+from export.label_sets import load_label_set
+from export.packaging import ArchiveFormat
+from export.weights import prepare
+from model import LSeg
+from segmenter import Config, Segmenter
+from tests.conftest import PROJECT
+from tests.support.networks import SMALL, SMALL_RESNET, random_network, save_checkpoint
+
+PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3)) * 2 - 1
+
+
+@pytest.fixture
+def options(small_checkpoint: Path, tmp_path: Path) -> Options:
+    """A quick export of the small checkpoint."""
+    (tmp_path / "labels.txt").write_text("cat\ntraffic light\n\n日本\n", encoding="utf-8")
+    return Options(small_checkpoint, output=tmp_path / "store", labels=str(tmp_path / "labels.txt"))
+
+
+@pytest.fixture(scope="module")
+def exported(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, zipfile.ZipFile]:
+    """The small checkpoint, exported with ADE20K's labels."""
+    summary = export(Options(small_checkpoint, output=tmp_path_factory.mktemp("store")))
+    return summary, zipfile.ZipFile(summary.target)
+
+
+def _left(options: Options) -> list[str]:
+    return sorted(path.name for path in options.output.iterdir()) if options.output.exists() else []
+
+
+def test_the_archive_computes_what_the_checkpoint_does(
+    exported: tuple[Summary, zipfile.ZipFile], small_net: LSeg
+) -> None:
+    summary, _ = exported
+    assert summary.difference.largest < 1e-4
+    loaded = Segmenter.load(summary.target)
+    labels = loaded.label_set[:5]
+    text = loaded.text_cache.embeddings(labels)
+    scores = loaded.net.scores(loaded.net.pixel_embeddings(PIXELS), text)
+    expected = small_net.scores(small_net.pixel_embeddings(PIXELS), small_net.encode_labels(labels))
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
+
+
+def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
+    exported: tuple[Summary, zipfile.ZipFile], tmp_path: Path
+) -> None:
+    _, archive = exported
+    names = archive.namelist()
+    assert {Path(name).suffix for name in names} == {".py", ".json", ".yaml", ".safetensors"}
+    weights = load_file(archive.extract("weights.safetensors", tmp_path))
+    unwanted = ("clip_pretrained.visual", "logit_scale", "model.head", "model.norm", ".bn", "num_batches", "net.")
+    assert not [key for key in weights if any(part in key for part in unwanted)]
+    assert "scratch.refinenet1.resConfUnit1.conv1.bias" in weights, "a folded convolution has a bias"
+
+
+def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.ZipFile]) -> None:
+    _, archive = exported
+    for package in ("model", "segmenter", "handler"):
+        for source in (PROJECT / package).rglob("*.py"):
+            assert archive.read(source.relative_to(PROJECT).as_posix()) == source.read_bytes()
+    assert archive.read("lseg_handler.py") == archive.read("handler/lseg_handler.py")
+
+
+def test_the_archive_is_stored_not_deflated(exported: tuple[Summary, zipfile.ZipFile]) -> None:
+    assert {entry.compress_type for entry in exported[1].infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_the_manifests_say_where_the_model_came_from(
+    exported: tuple[Summary, zipfile.ZipFile], small_checkpoint: Path
+) -> None:
+    _, archive = exported
+    served = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+    assert served["modelName"] == "lseg"
+    assert served["handler"] == "lseg_handler.py"
+    assert served["configFile"] == "model-config.yaml"
+    manifest = json.loads(archive.read("lseg.json"))
+    assert manifest["checkpoint"]["sha256"] == hashlib.sha256(small_checkpoint.read_bytes()).hexdigest()
+    assert manifest["checkpoint"]["bytes"] == small_checkpoint.stat().st_size
+    assert manifest["weights"]["bytes"] == archive.getinfo("weights.safetensors").file_size
+    assert manifest["architecture"]["width"] == SMALL.width
+    assert manifest["versions"]["torchserve"].startswith("0.12")
+    assert len(manifest["label_set"]["labels"]) == 150
+
+
+@pytest.mark.parametrize("archive_format", ["default", "tgz"])
+def test_the_same_input_gives_the_same_bytes(archive_format: ArchiveFormat, options: Options) -> None:
+    options = replace(options, archive_format=archive_format)
+    first = export(options).target.read_bytes()
+    time.sleep(1.1)  # a date in an archive would have moved on
+    assert export(options).target.read_bytes() == first
+
+
+def test_a_folder_is_replaced_as_a_whole(options: Options) -> None:
+    options = replace(options, archive_format="no-archive")
+    export(options)
+    (options.target / "stale.py").write_text("")
+    export(options)
+    assert not (options.target / "stale.py").exists()
+    assert _left(options) == ["lseg"]
+    assert Segmenter.load(options.target).label_set == ("cat", "traffic light", "日本")
+
+
+@pytest.mark.parametrize(
+    "variant", [SMALL_RESNET, replace(SMALL, arch_option=2, block_depth=2)], ids=["resnet", "regularised"]
+)
+def test_other_networks_pass_their_check(variant: object, tmp_path: Path) -> None:
+    net = random_network(variant)  # type: ignore[arg-type]
+    path = save_checkpoint(net, tmp_path / "variant.ckpt")
+    summary = export(Options(path, output=tmp_path / "store"))
+    assert summary.difference.largest < 1e-3
+    assert replace(summary.architecture, batch_norm=True) == net.architecture
+
+
+def test_bfloat16_halves_the_image_side(options: Options, tmp_path: Path) -> None:
+    exact, small = export(options), export(replace(options, precision="bfloat16", name="half"))
+    print(f"bfloat16: logits within {small.difference.largest:.3f}, {small.difference.agreement:.1%} the same")
+    assert exact.difference.largest < small.difference.largest < 0.5
+    assert small.bytes < exact.bytes
+    assert Segmenter.load(small.target).net.head.weight.dtype == torch.bfloat16
+
+
+def test_published_ade20k_names_are_cut_as_lang_seg_cuts_them() -> None:
+    clean = load_label_set("ade20k", Config()).labels
+    published = load_label_set("ade20k-published", Config()).labels
+    assert len(clean) == len(set(clean)) == len(published) == 150
+    assert sum(a != b for a, b in zip(clean, published, strict=True)) == 14
+    assert [index for index, name in enumerate(published, start=1) if name == "screen"] == [59, 131]
+    assert (clean[73], published[73]) == ("kitchen island", "kitchen")
+
+
+def test_ade20k_published_with_its_two_screens_is_exported(options: Options) -> None:
+    export(replace(options, labels="ade20k-published"))
+    assert Segmenter.load(options.target).label_set.count("screen") == 2
+
+
+def _bad_labels(options: Options) -> Options:
+    Path(options.labels).write_text("cat\ncat\n")
+    return options
+
+
+def _bad_config(options: Options) -> Options:
+    config = options.output.parent / "config.yaml"
+    config.write_text("minWorkers: 2\n")
+    return replace(options, config=config)
+
+
+def _no_checkpoint(options: Options) -> Options:
+    return replace(options, checkpoint=options.checkpoint.with_name("absent.ckpt"))
+
+
+def _a_file_for_the_output(options: Options) -> Options:
+    options.output.write_text("")
+    return options
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_no_checkpoint, r"absent\.ckpt: no such file"),
+        (_bad_labels, "label 'cat' is given twice"),
+        (_bad_config, "minWorkers and maxWorkers must be given together"),
+        (_a_file_for_the_output, "cannot write to"),
+        (lambda options: replace(options, labels="coco"), "accepted: ade20k, ade20k-published or a file"),
+        (lambda options: replace(options, name="../lseg"), r"name is '\.\./lseg'"),
+        (lambda options: replace(options, version="1/0"), "version is '1/0'"),
+        (lambda options: replace(options, arch_option=1), "arch_option is 1"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(change: Callable[[Options], Options], message: str, options: Options) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(change(options))
+    assert not options.output.is_dir() or not _left(options)
+
+
+def test_an_archive_that_computes_something_else_is_refused(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(options)
+    before = options.target.read_bytes()
+
+    def spoil(net: LSeg, precision: torch.dtype) -> LSeg:
+        prepare(net, precision).head.weight.add_(0.01)
+        return net
+
+    monkeypatch.setattr("export.exporter.prepare", spoil)
+    with pytest.raises(ExportError, match=r"logits differ by up to \d.*; accepted for float32: 0\.001"):
+        export(options)
+    assert _left(options) == ["lseg.mar"]
+    assert options.target.read_bytes() == before
+
+
+def test_an_archive_without_its_code_is_refused(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.exporter._PACKAGES", ("handler", "model"))
+    with pytest.raises(ExportError, match="does not load as a worker would"):
+        export(options)
+    assert not _left(options)
+
+
+def _start(options: Options) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "export", str(options.checkpoint), "--output", str(options.output)]
+    return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing(number: signal.Signals, options: Options) -> None:
+    process = _start(options)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[5/5]"):
+            break
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert "interrupted; nothing was left behind" in process.stderr.read()
+    process.stderr.close()
+    assert not _left(options)
+
+
+def test_what_a_killed_export_left_is_cleared_by_the_next(options: Options) -> None:
+    process = _start(options)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[5/5]"):
+            break
+    process.kill()
+    process.wait(60)
+    process.stderr.close()
+    assert [name for name in _left(options) if name.startswith(".lseg-export-")]
+    export(options)
+    assert _left(options) == ["lseg.mar"]
+
+
+_WITH_A_FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))  # no file can grow beyond, as on a full disk
+runpy.run_module("export", run_name="__main__")
+"""
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(options: Options) -> None:
+    command = [sys.executable, "-c", _WITH_A_FULL_DISK, str(options.checkpoint), "--output", str(options.output)]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=os.environ)
+    assert run.returncode == 1
+    assert "export failed: cannot write to" in run.stderr
+    assert not _left(options)
+
+
+def test_too_little_space_is_found_before_anything_is_written(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
+    with pytest.raises(ExportError, match=r"has 0\.0 GB free; up to 0\.0 GB are needed"):
+        export(options)
+    assert not _left(options)
