@@ -162,7 +162,7 @@ def _write_text(path: Path, text: str) -> None:
 def _sha256(path: Path) -> str:
     with (
         path.open("rb") as file,
-        tqdm.wrapattr(file, "read", total=path.stat().st_size, desc="hashing", leave=False) as wrapped,
+        tqdm.wrapattr(file, "read", total=path.stat().st_size, desc="hashing", leave=False, disable=None) as wrapped,
     ):
         digest = hashlib.sha256()
         while chunk := wrapped.read(8 << 20):

@@ -34,7 +34,7 @@ def pack(folder: Path, target: Path, name: str, archive_format: ArchiveFormat) -
         shutil.move(folder, target)
         return
     size = sum(path.stat().st_size for path in files)
-    with tqdm(total=size, desc="packing", unit="B", unit_scale=True, leave=False) as progress:
+    with tqdm(total=size, desc="packing", unit="B", unit_scale=True, leave=False, disable=None) as progress:
         write = _write_mar if archive_format == "default" else _write_tgz
         write(folder, files, target, name, progress)
 
