@@ -130,7 +130,7 @@ def _export(options: Options, checkpoint: Checkpoint, net: LSeg, label_set: Labe
     pack(folder, packed, options.name, options.archive_format)
     shutil.rmtree(folder, ignore_errors=True)  # its place on the disk is needed for the check
     logger.info("[5/5] loading the archive as a worker would, and comparing with the checkpoint")
-    difference = verify(packed, options.archive_format, probe, options.precision, staging)
+    difference = verify(packed, probe, options.precision, staging)
     size = sum(path.stat().st_size for path in [packed, *packed.rglob("*")] if path.is_file())
     publish(packed, options.target)
     return Summary(options.target, size, net.architecture, parameters, label_set, difference)

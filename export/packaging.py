@@ -39,17 +39,6 @@ def pack(folder: Path, target: Path, name: str, archive_format: ArchiveFormat) -
         write(folder, files, target, name, progress)
 
 
-def unpack(archive: Path, folder: Path, archive_format: ArchiveFormat) -> Path:
-    """Unpack as TorchServe does and return the folder that becomes a worker's model directory."""
-    if archive_format == "no-archive":
-        return archive
-    if archive_format == "default":
-        shutil.unpack_archive(archive, folder, format="zip")
-        return folder
-    shutil.unpack_archive(archive, folder, format="gztar", filter="data")
-    return next(path for path in folder.iterdir() if path.is_dir())
-
-
 def _write_mar(folder: Path, files: list[Path], target: Path, name: str, progress: tqdm[NoReturn]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in files:

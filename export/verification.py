@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from export.errors import ExportError
-from export.packaging import ArchiveFormat, unpack
 from model import LSeg
+from segmenter.archive import unpack
 
 # Largest difference of a logit that passes. Logits lie within +-14.3 (1/0.07). Folding moves them by rounding alone;
 # bfloat16 keeps 8 bits of each number, and random weights, whose scores lie close together, show its worst.
@@ -51,14 +51,14 @@ def make_probe(net: LSeg, labels: tuple[str, ...]) -> Probe:
     return Probe(pixels, len(chosen), net.logits(pixels, chosen))
 
 
-def verify(archive: Path, archive_format: ArchiveFormat, probe: Probe, precision: str, scratch: Path) -> Difference:
+def verify(archive: Path, probe: Probe, precision: str, scratch: Path) -> Difference:
     """Unpack `archive` below `scratch`, let a fresh process load it as a worker would, and compare its logits.
 
     Raises:
         ExportError: it does not load, or a logit differs by more than the tolerance of `precision`.
     """
     with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as temporary:
-        folder = unpack(archive, Path(temporary) / "archive", archive_format)
+        folder = archive if archive.is_dir() else unpack(archive, Path(temporary) / "archive")
         logits = _logits_of_worker(folder, probe, Path(temporary))
     largest = float((logits - probe.logits).abs().max())
     agreement = float((logits.argmax(dim=1) == probe.logits.argmax(dim=1)).float().mean())

@@ -80,9 +80,13 @@ def _guarded(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Seg
         return step(*args, **kwargs)
     except SegmenterError as error:
         return error
-    except (MemoryError, torch.OutOfMemoryError):
-        logger.exception("Out of memory")
-        return OutOfMemoryError("out of memory; try a smaller image or fewer labels")
-    except Exception:
+    except Exception as error:
         logger.exception("Unforeseen error")
+        if _is_out_of_memory(error):
+            return OutOfMemoryError("out of memory; try a smaller image or fewer labels")
         return SegmenterError("internal error; the server's log has its cause")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has an error of its own for accelerators; on a CPU only its words tell."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

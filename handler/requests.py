@@ -32,6 +32,7 @@ _IGNORED_FIELDS = ("model_name",)
 _FORMAT_OF_TYPE = {
     "image/png": "png",
     "image/*": "png",
+    "*/*": "png",
     "application/json": "json",
     "application/zip": "zip",
     "application/x-npz": "npz",
@@ -76,7 +77,8 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str]) -> Requ
     fields = _with_headers(_fields(row, headers), headers)
     unknown = sorted(set(fields) - set(_FIELDS))
     if unknown:
-        raise InvalidOptionError(f"unknown field {unknown[0]!r}; accepted: {', '.join(_FIELDS)}", unknown[0])
+        name = unknown[0][:60]
+        raise InvalidOptionError(f"unknown field {name!r}; accepted: {', '.join(_FIELDS)}", name)
     return Request(
         image=_image(fields.get("image")),
         labels=_labels(fields["labels"]) if "labels" in fields else None,
@@ -126,7 +128,8 @@ def _image(value: object) -> bytes:
         return bytes(value)
     if not isinstance(value, str):
         raise InvalidImageError(f"image is a {type(value).__name__}; accepted: a file, or base64 text in JSON")
-    encoded = "".join(_DATA_URI.sub("", value, count=1).split())
+    uri = _DATA_URI.match(value)
+    encoded = "".join(value[uri.end() if uri else 0 :].split())
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -142,7 +145,7 @@ def _labels(value: object) -> list[object]:
         return list(text.split(",")) if text else []
     try:
         listed = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidLabelsError(f"labels begins with '[' but is not a JSON list: {error}") from error
     if not isinstance(listed, list):  # such as '[1] 2' could only be reached by a decoder that is lenient
         raise InvalidLabelsError(f"labels is a JSON {type(listed).__name__}; accepted: a list, or text split at commas")
@@ -188,6 +191,6 @@ def _accepted_format(accept: str) -> str:
         media_type, _, parameters = part.strip().lower().partition(";")
         quality = re.search(r"q=([0-9.]+)", parameters)
         weight = float(quality[1]) if quality and re.fullmatch(r"\d(\.\d*)?", quality[1]) else 1.0
-        if media_type.strip() in _FORMAT_OF_TYPE:
+        if weight > 0 and media_type.strip() in _FORMAT_OF_TYPE:
             choices.append((weight, _FORMAT_OF_TYPE[media_type.strip()]))
     return max(choices, key=lambda choice: choice[0])[1] if choices else "png"

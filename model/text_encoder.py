@@ -15,6 +15,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import clip
     from clip.model import LayerNorm, Transformer
+    from clip.simple_tokenizer import basic_clean, whitespace_clean
+
+
+def cleaned(label: str) -> str:
+    """`label` as CLIP's tokenizer sees it: repaired Unicode, HTML entities resolved, single spaces, lower case."""
+    text: str = whitespace_clean(basic_clean(label)).lower()
+    return text
 
 
 def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:

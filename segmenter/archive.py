@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,23 @@ WEIGHTS_FILE = "weights.safetensors"
 LABELS_FILE = "labels.safetensors"
 CONFIG_FILE = "model-config.yaml"
 FORMAT = 1
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """Unpack a .mar or .tar.gz into `folder` as TorchServe does; returns the model directory a worker would get.
+
+    Raises:
+        ArchiveError: the file is damaged, or holds no LSeg archive.
+    """
+    try:
+        if path.suffix == ".mar":
+            shutil.unpack_archive(path, folder, format="zip")
+        else:
+            shutil.unpack_archive(path, folder, format="gztar", filter="data")
+        return next(folder.rglob(MANIFEST_FILE)).parent
+    except (OSError, EOFError, StopIteration, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+        reason = str(error) or "it has no " + MANIFEST_FILE
+        raise ArchiveError(f"{path}: not a complete LSeg archive ({reason})") from error
 
 
 @dataclass(frozen=True)

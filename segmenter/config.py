@@ -103,7 +103,8 @@ class Config:
         """
         _refuse_unknown("", document, _TORCHSERVE_KEYS | {SECTION})
         _check_workers(document)
-        section = document.get(SECTION) or {}
+        section = document.get(SECTION)
+        section = {} if section is None else section
         if not isinstance(section, Mapping):
             raise ConfigError(f"{SECTION} is {section!r}; accepted: a section of keys")
         _refuse_unknown(f"{SECTION}.", section, {field.name for field in fields(cls)})
@@ -132,8 +133,16 @@ def _check_workers(document: Mapping[str, Any]) -> None:
     """TorchServe drops one of the two worker counts without the other, and starts one worker per core instead."""
     if ("minWorkers" in document) != ("maxWorkers" in document):
         raise ConfigError("minWorkers and maxWorkers must be given together: TorchServe ignores one alone")
-    for key in ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout"):
-        if key in document and (not isinstance(document[key], int) or document[key] < 1):
+    for key in (
+        "minWorkers",
+        "maxWorkers",
+        "batchSize",
+        "maxBatchDelay",
+        "responseTimeout",
+        "startupTimeout",
+        "maxRetryTimeoutInSec",
+    ):
+        if key in document and (type(document[key]) is not int or document[key] < 1):
             raise ConfigError(f"{key} is {document[key]!r}; accepted: a whole number from 1 on")
 
 
@@ -148,4 +157,4 @@ def _is_list(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")

@@ -20,6 +20,9 @@ FORMATS = tuple(
 # The limit on pixels is this module's, checked before anything is decoded; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
 
+# First bytes that only an image has, so that one cut short within its header is not called something else.
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+
 # Whatever Pillow's decoders raise for damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
 
@@ -50,17 +53,28 @@ def decode_image(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
             raise
         except _DAMAGED as error:
             raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
-        return np.asarray(_as_rgb(_upright(image)))
+        return np.asarray(_as_rgb(_upright(_as_16_bits(image))))
 
 
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
+        if data.startswith(_SIGNATURES):
+            raise InvalidImageError(
+                f"the image is truncated or damaged: its {len(data)} bytes hold no header"
+            ) from error
         kinds = ", ".join(FORMATS)
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except _DAMAGED as error:
         raise InvalidImageError(f"the image is truncated or damaged: {error}") from error
+
+
+def _as_16_bits(image: Image.Image) -> Image.Image:
+    """Pillow reads a PGM of 16 bits as 32-bit integers, which no other file that is served may hold."""
+    if image.mode == "I" and image.format == "PPM":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from model.text_encoder import cleaned
 from segmenter.config import Config
 from segmenter.errors import InvalidLabelsError
 
@@ -14,8 +15,10 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
 
     Raises:
         InvalidLabelsError: none or too many, one that is no text, empty, too long, unprintable, or there twice. Labels
-            that differ only in case or spaces are the same to CLIP, which lower-cases, and count as there twice.
+            that CLIP cleans to the same text (case, spaces, Unicode forms, HTML entities) count as there twice.
     """
+    if isinstance(labels, str):
+        raise InvalidLabelsError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
     if not labels:
         raise InvalidLabelsError("labels is empty; accepted: 1 or more")
     if len(labels) > config.max_labels:
@@ -23,10 +26,12 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
     checked: dict[str, str] = {}
     for position, label in enumerate(labels, start=1):
         text = _checked_text(label, position, config)
-        sameness = " ".join(text.casefold().split())
-        if sameness in checked:
-            raise InvalidLabelsError(f"label {text!r} is given twice (first as {checked[sameness]!r})")
-        checked[sameness] = text
+        meaning = cleaned(text)
+        if not meaning:
+            raise InvalidLabelsError(f"label {position} ({text!r}) is empty to CLIP; accepted: text")
+        if meaning in checked:
+            raise InvalidLabelsError(f"label {text!r} is given twice (first as {checked[meaning]!r})")
+        checked[meaning] = text
     return tuple(checked.values())
 
 
@@ -40,7 +45,7 @@ def _checked_text(label: object, position: int, config: Config) -> str:
         raise InvalidLabelsError(
             f"label {position} ({text[:30]!r}...) has {len(text)} characters; accepted: up to {config.max_label_length}"
         )
-    odd = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn")), None)
+    odd = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co")), None)
     if odd is not None:
         raise InvalidLabelsError(f"label {position} holds the character {odd!a}; accepted: printable text")
     return text

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import time
 import weakref
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ import torch
 from torch import Tensor
 
 from model import Architecture, LSeg, read_checkpoint
-from segmenter.archive import CONFIG_FILE, MANIFEST_FILE, Archive
+from model.text_encoder import tokenize
+from segmenter.archive import CONFIG_FILE, Archive, unpack
 from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
 from segmenter.config import Config
 from segmenter.devices import Device, choose_device
-from segmenter.errors import ArchiveError, InvalidLabelsError
+from segmenter.errors import InvalidLabelsError
 from segmenter.images import decode_image
 from segmenter.labels import checked_labels
 from segmenter.masks import make_mask
@@ -109,13 +109,7 @@ class Segmenter:
         """Load from an unpacked copy that lives as long as the segmenter: the weights stay mapped from its files."""
         folder = Path(tempfile.mkdtemp(prefix="lseg-"))
         try:
-            shutil.unpack_archive(
-                path, folder, format="zip" if path.suffix == ".mar" else "gztar", **_unpack_filter(path)
-            )
-            segmenter = cls.load(next(folder.rglob(MANIFEST_FILE)).parent, config, device)
-        except (OSError, StopIteration, zipfile.BadZipFile, shutil.ReadError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise ArchiveError(f"{path}: not a complete LSeg archive ({error})") from error
+            segmenter = cls.load(unpack(path, folder), config, device)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -181,10 +175,11 @@ class Segmenter:
         return results
 
     def check_tokens(self, labels: Sequence[str]) -> None:
-        """Raise InvalidLabelsError for a label that the text tower cannot take; known labels cost nothing."""
+        """Raise InvalidLabelsError for labels that the text tower cannot take; known labels cost nothing."""
+        if not labels:
+            raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
         try:
-            with torch.no_grad():
-                self.text_cache.embeddings(labels)
+            tokenize([label for label in labels if label not in self.text_cache], self.architecture.context_length)
         except ValueError as error:
             raise InvalidLabelsError(str(error)) from error
 
@@ -203,8 +198,6 @@ class Segmenter:
         labels, text = [], []
         for job, timing in zip(jobs, seconds, strict=True):
             chosen = self.label_set if job.labels is None else job.labels
-            if not chosen:
-                raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
             with _timed("text", [timing]):
                 self.check_tokens(chosen)
                 text.append(self.text_cache.embeddings(chosen))
@@ -217,10 +210,6 @@ class Segmenter:
             members = [index for index, other in enumerate(buckets) if other == bucket]
             for start in range(0, len(members), self.device.batch_size):
                 yield bucket, members[start : start + self.device.batch_size]
-
-
-def _unpack_filter(path: Path) -> dict[str, Any]:
-    return {} if path.suffix == ".mar" else {"filter": "data"}
 
 
 @contextmanager

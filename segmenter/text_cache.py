@@ -27,6 +27,9 @@ class TextCache:
         self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
         self.counts = CacheCounts()
 
+    def __contains__(self, label: str) -> bool:
+        return label in self._embeddings
+
     def __len__(self) -> int:
         return len(self._embeddings)
 

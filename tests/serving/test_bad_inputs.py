@@ -82,7 +82,7 @@ CASES: dict[str, tuple[Send, int, str, str]] = {
     ),
     "a script in PostScript": (_image(b"%!PS-Adobe-3.0 EPSF-3.0\n"), 415, "unsupported_image", "not an image"),
     "zeros for an image": (_image(bytes(1000)), 415, "unsupported_image", "not an image"),
-    "only a PNG's signature": (_image(PNG[:8]), 415, "unsupported_image", "not an image"),
+    "only a PNG's signature": (_image(PNG[:8]), 400, "invalid_image", "hold no header"),
     "truncated PNG": (_image(PNG[:-30]), 400, "invalid_image", "truncated or damaged"),
     "truncated JPEG": (_image(JPEG[:-100]), 400, "invalid_image", "truncated or damaged"),
     "PNG with a wrong checksum": (_image(PNG[:50] + b"x" + PNG[51:]), 400, "invalid_image", "truncated or damaged"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 import requests
 
 from client.lseg_client import read_mask
@@ -22,11 +23,12 @@ from tests.serving.conftest import running
 LABELS = ["cat", "grass", "other"]
 
 
+@pytest.mark.parametrize("options", [(), ("--half-clip",)], ids=["demo_e200_fp32", "demo_e200"])
 def test_a_2_gb_checkpoint_is_exported_served_and_answered(
-    full_size_checkpoint: Callable[..., Path], tmp_path: Path, photo: bytes
+    options: tuple[str, ...], full_size_checkpoint: Callable[..., Path], tmp_path: Path, photo: bytes
 ) -> None:
-    """ViT-L/16 with CLIP in float16, as demo_e200.ckpt is; the figures printed are for the record, none is a limit."""
-    checkpoint = full_size_checkpoint("clip_vitl16_384", "--half-clip")
+    """ViT-L/16 with CLIP in float32 and float16; the figures printed are for the record, none is a limit."""
+    checkpoint = full_size_checkpoint("clip_vitl16_384", *options)
     started = time.perf_counter()
     peak = _export(checkpoint, tmp_path / "store")
     exported = time.perf_counter()

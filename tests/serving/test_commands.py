@@ -1,0 +1,126 @@
+"""The commands of the README, as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image
+
+from server import LocalServer
+from server.java import java_environment
+from tests.conftest import PROJECT
+from tests.serving.conftest import free_addresses
+
+PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
+
+
+def _client(server: LocalServer, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "client", *arguments, "--url", server.addresses.inference_url]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_client_writes_the_mask_and_prints_its_legend(server: LocalServer, tmp_path: Path) -> None:
+    run = _client(server, str(PHOTO), "--labels", "cat,grass,other", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "mask.png: 451x300" in run.stdout
+    indices = np.asarray(Image.open(tmp_path / "mask.png"))
+    for index, name in enumerate(["cat", "grass", "other"]):
+        share = np.mean(indices == index)
+        assert (f"{share:6.1%}  {name}" in run.stdout) == (share > 0)
+
+
+def test_the_client_reports_the_servers_message(server: LocalServer, tmp_path: Path) -> None:
+    run = _client(server, str(PHOTO), "--labels", "cat,cat", cwd=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.startswith("no mask: 400: label 'cat' is given twice")
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_the_client_reports_a_missing_server(tmp_path: Path) -> None:
+    nowhere = LocalServer(tmp_path, free_addresses())
+    run = _client(nowhere, str(PHOTO), cwd=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.startswith("no mask: ")
+
+
+def test_torchserve_by_hand_serves_what_the_export_prints(archive: Path, tmp_path: Path) -> None:
+    """`torchserve --start` and `--stop`, with the project's config.properties and the store and model of the export."""
+    addresses = free_addresses()
+    (tmp_path / "tmp").mkdir()
+    environment = {
+        **os.environ,
+        **java_environment(),
+        **addresses.environment(),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "TEMP": str(tmp_path / "tmp"),
+        "LOG_LOCATION": str(tmp_path / "logs"),
+        "METRICS_LOCATION": str(tmp_path / "logs"),
+    }
+    torchserve = str(Path(sys.executable).parent / "torchserve")
+    start = [torchserve, "--start", "--ncs", "--ts-config", "config/config.properties"]
+    start += ["--model-store", str(archive.parent), "--models", "lseg=lseg.mar"]
+    with (tmp_path / "console.log").open("w") as console:
+        subprocess.run(start, cwd=PROJECT, env=environment, stdout=console, stderr=console, check=True)
+    java = psutil.Process(int((tmp_path / "tmp" / ".model_server.pid").read_text()))
+    try:
+        LocalServer(tmp_path, addresses).wait_until_ready("lseg", seconds=120)
+        family = [java, *java.children(recursive=True)]
+        answer = requests.post(
+            f"{addresses.inference_url}/predictions/lseg", files={"image": PHOTO.read_bytes()}, timeout=60
+        )
+        assert answer.status_code == 200
+    finally:
+        subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, check=True)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
+
+
+def _make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_make_knows_the_commands_of_the_readme() -> None:
+    commands = re.findall(r"`?make (\w+)", (PROJECT / "README.md").read_text())
+    assert {"serve", "test", "stop"} <= set(commands)
+    for command in set(commands):
+        assert _make("--dry-run", command, "CHECKPOINT=x.ckpt").returncode == 0, command
+
+
+def test_the_server_of_the_project_starts_and_stops_by_its_command(archive: Path, tmp_path: Path) -> None:
+    if any(_listens(port) for port in (8080, 8081, 8082, 7070, 7071)):
+        pytest.skip("something else listens on TorchServe's default ports")
+    command = [sys.executable, "-m", "server", "--run-folder", str(tmp_path / "run")]
+    try:
+        start = subprocess.run(
+            [*command, "start", "--model-store", str(archive.parent)], cwd=PROJECT, capture_output=True, text=True
+        )
+        assert start.returncode == 0, start.stderr
+        assert "serving http://127.0.0.1:8080/predictions/lseg" in start.stdout
+    finally:
+        stop = subprocess.run([*command, "stop"], cwd=PROJECT, capture_output=True, text=True)
+    assert "server stopped" in stop.stdout
+    deadline = time.monotonic() + 30
+    while _listens(8080) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _listens(8080)
+
+
+def _listens(port: int) -> bool:
+    try:
+        requests.get(f"http://127.0.0.1:{port}/ping", timeout=5)
+    except requests.ConnectionError as error:
+        return "refused" not in str(error)
+    return True

@@ -1,0 +1,209 @@
+"""The configuration: what it says is what a worker does; a key or value nobody knows stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from segmenter import Config
+from segmenter.config import StaticImageSizeParams
+from segmenter.errors import ConfigError
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
+MODEL_CONFIG = CONFIG_FOLDER / "model-config.yaml"
+
+
+def _properties() -> dict[str, str]:
+    lines = (CONFIG_FOLDER / "config.properties").read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {key: value for key, _, value in pairs}
+
+
+def _refused(section: object, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        Config.from_mapping({"lseg": section})
+
+
+def test_a_file_that_says_nothing_gives_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "model-config.yaml"
+    for text in ("", "# nothing\n", "lseg:\n", "lseg: {}\n", "minWorkers: 1\nmaxWorkers: 2\n"):
+        path.write_text(text, encoding="utf-8")
+        assert Config.from_file(path) == Config()
+
+
+def test_every_key_reaches_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "model-config.yaml"
+    path.write_text(
+        """
+        batchSize: 4
+        lseg:
+          device: cpu
+          static_image_size_params: {hw_ratios: [[1, 2]], short_sizes: [64, 96]}
+          max_labels: 10
+          max_label_length: 20
+          max_image_pixels: 1000
+          max_response_bytes: 5000
+          text_cache_size: 7
+        """,
+        encoding="utf-8",
+    )
+    assert Config.from_file(path) == Config(
+        device="cpu",
+        static_image_size_params=StaticImageSizeParams(((1.0, 2.0),), (64, 96)),
+        max_labels=10,
+        max_label_length=20,
+        max_image_pixels=1000,
+        max_response_bytes=5000,
+        text_cache_size=7,
+    )
+
+
+@pytest.mark.parametrize("key", ["Device", "hw_ratios", "max_label", "", 7])
+def test_an_unknown_key_of_the_section_is_refused(key: object) -> None:
+    _refused({key: 1}, f"unknown key 'lseg.{key}'; accepted: .*device")
+
+
+@pytest.mark.parametrize("key", ["responseTimeOut", "device", "LSEG", "handler", 7])
+def test_an_unknown_key_beside_torchserves_is_refused(key: object) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}'; accepted: .*lseg.*responseTimeout"):
+        Config.from_mapping({key: 1})  # type: ignore[dict-item]
+
+
+def test_an_unknown_key_of_the_image_sizes_is_refused() -> None:
+    _refused({"static_image_size_params": {"ratios": [[1, 1]]}}, "unknown key 'static_image_size_params.ratios'")
+
+
+@pytest.mark.parametrize("device", ["gpu", "CPU", "", None, 0, ["cpu"], {"kind": "cpu"}])
+def test_an_unknown_device_is_refused(device: object) -> None:
+    _refused({"device": device}, "device is .*; accepted: auto, hpu, cuda, cpu")
+
+
+@pytest.mark.parametrize("device", ["auto", "hpu", "cuda", "cpu"])
+def test_every_kind_of_device_is_accepted(device: str) -> None:
+    assert Config.from_mapping({"lseg": {"device": device}}).device == device
+
+
+@pytest.mark.parametrize(
+    ("key", "lowest", "highest"),
+    [
+        ("max_labels", 1, 255),
+        ("max_label_length", 1, 1_000),
+        ("max_image_pixels", 1, 1_000_000_000),
+        ("max_response_bytes", 1_000, 2_000_000_000),
+        ("text_cache_size", 1, 10_000_000),
+    ],
+)
+def test_a_count_out_of_its_range_is_refused(key: str, lowest: int, highest: int) -> None:
+    for value in (lowest, highest):
+        assert getattr(Config.from_mapping({"lseg": {key: value}}), key) == value
+    bad_values: list[object] = [lowest - 1, highest + 1, -1, 1.5, float("nan"), "100", None, True, [5], {}]
+    for bad in bad_values:
+        _refused({key: bad}, f"{key} is .*; accepted: a whole number from {lowest} to {highest}")
+
+
+@pytest.mark.parametrize(
+    "ratios",
+    [
+        None,
+        [],
+        3,
+        "9:16",
+        {"a": 1},
+        [[]],
+        [[1]],
+        [[1, 2, 3]],
+        [1, 1],
+        [[0, 1]],
+        [[-1, 1]],
+        [["9", "16"]],
+        [[True, 1]],
+        [[1, 1], None],
+        [[float("nan"), 1]],
+        [[float("inf"), 1]],
+    ],
+    ids=repr,
+)
+def test_ratios_that_are_no_pairs_are_refused(ratios: object) -> None:
+    _refused({"static_image_size_params": {"hw_ratios": ratios}}, "hw_ratios is .*; accepted: a list of")
+
+
+@pytest.mark.parametrize(
+    "sizes", [None, [], 480, "480", ["480"], [31], [4097], [480.0], [True], [-480], [480, None]], ids=repr
+)
+def test_short_sizes_that_are_no_pixels_are_refused(sizes: object) -> None:
+    _refused({"static_image_size_params": {"short_sizes": sizes}}, "short_sizes is .*; accepted: a list of whole")
+
+
+@pytest.mark.parametrize("params", [None, [], [[1, 1]], 480, "small"], ids=repr)
+def test_image_sizes_that_are_no_section_are_refused(params: object) -> None:
+    _refused({"static_image_size_params": params}, "static_image_size_params is .*; accepted: hw_ratios and short_si")
+
+
+@pytest.mark.parametrize("section", ["cpu", 7, ["device"], [], False, 0, ""], ids=repr)
+def test_a_section_that_is_none_is_refused(section: object) -> None:
+    _refused(section, "lseg is .*; accepted: a section of keys")
+
+
+@pytest.mark.parametrize("alone", ["minWorkers", "maxWorkers"])
+def test_one_worker_count_without_the_other_is_refused(alone: str) -> None:
+    with pytest.raises(ConfigError, match="minWorkers and maxWorkers must be given together"):
+        Config.from_mapping({alone: 1})
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1", None, True, [1]], ids=repr)
+@pytest.mark.parametrize("key", ["minWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout"])
+def test_torchserves_counts_are_whole_numbers_from_one_on(key: str, value: object) -> None:
+    document: dict[str, Any] = {key: value}
+    if key == "minWorkers":
+        document["maxWorkers"] = 1
+    with pytest.raises(ConfigError, match=f"{key} is .*; accepted: a whole number from 1 on"):
+        Config.from_mapping(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lseg: [", "\tlseg: 1", "a: b: c", "{", "lseg: !!python/object:os.system {}", "- lseg", "text", "7"],
+    ids=repr,
+)
+def test_a_file_that_is_no_mapping_in_yaml_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"odd\.yaml: (cannot be read as YAML|holds \w+; accepted: keys and values)"):
+        Config.from_file(path)
+
+
+def test_bytes_that_are_no_text_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    with pytest.raises(ConfigError, match=r"odd\.yaml"):
+        Config.from_file(path)
+    path.write_bytes(b"lseg: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"odd\.yaml"):
+        Config.from_file(path)
+
+
+def test_the_bundled_configuration_is_accepted() -> None:
+    config = Config.from_file(MODEL_CONFIG)
+    assert config.device == "auto"
+    assert config.static_image_size_params.short_sizes == (480,)
+
+
+def test_the_bundled_configuration_names_the_timeouts_that_torchserve_takes_from_nowhere_else() -> None:
+    document = yaml.safe_load(MODEL_CONFIG.read_text(encoding="utf-8"))
+    assert document["responseTimeout"] > 120
+    assert document["startupTimeout"] > 120
+    assert document["maxRetryTimeoutInSec"] > document["startupTimeout"]
+    assert 1 <= document["minWorkers"] <= document["maxWorkers"]
+
+
+def test_the_handler_refuses_an_answer_before_torchserve_dies_of_it() -> None:
+    assert Config.from_file(MODEL_CONFIG).max_response_bytes <= int(_properties()["max_response_size"])
+
+
+def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
+    properties = _properties()
+    for service in ("inference", "management", "metrics"):
+        assert properties[f"{service}_address"].startswith("http://127.0.0.1:")
+    assert properties["enable_model_api"] == "false"

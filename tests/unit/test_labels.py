@@ -1,0 +1,130 @@
+"""Labels: any language's text, trimmed and distinct; everything else is refused with a message that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from model.text_encoder import tokenize
+from segmenter import Config
+from segmenter.errors import InvalidLabelsError
+from segmenter.labels import checked_labels
+
+CONFIG = Config()
+
+
+def _refused(labels: Sequence[object], match: str, config: Config = CONFIG) -> None:
+    with pytest.raises(InvalidLabelsError, match=match) as caught:
+        checked_labels(labels, config)
+    assert (caught.value.status, caught.value.type, caught.value.field) == (400, "invalid_labels", "labels")
+
+
+def test_labels_keep_their_order_and_their_case() -> None:
+    assert checked_labels(["Sky", "a cat", "Traffic Light"], CONFIG) == ("Sky", "a cat", "Traffic Light")
+
+
+def test_labels_are_trimmed() -> None:
+    assert checked_labels([" cat ", "\tdog\n", "\u3000鳥\u00a0"], CONFIG) == ("cat", "dog", "鳥")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "日本",
+        "кошка",
+        "قطة",
+        "नमस्ते",
+        "γάτα",
+        "한국어",
+        "👩‍👩‍👧",
+        "🇯🇵",
+        "l'été",
+        '"quoted"',
+        "100 %",
+        "a;b=c",
+        "<b>&amp;",
+        "﷽",
+        "Z͑ͫ̓",
+    ],
+)
+def test_any_languages_text_is_accepted(label: str) -> None:
+    assert checked_labels([label], CONFIG) == (label,)
+
+
+def test_a_character_newer_than_this_python_is_text() -> None:
+    newest = "\N{LATIN SMALL LETTER A}\U0001cc00\U0001fae8"  # Unicode 15 and 16; which Python knows depends on its age
+    assert checked_labels([newest], CONFIG) == (newest,)
+
+
+def test_no_labels_are_refused() -> None:
+    _refused([], "labels is empty; accepted: 1 or more")
+
+
+def test_as_many_labels_as_the_mask_has_indices_are_accepted() -> None:
+    labels = tuple(f"label {number}" for number in range(255))
+    assert checked_labels(labels, CONFIG) == labels
+    _refused([*labels, "one more"], "256 labels.*accepted: up to 255")
+
+
+def test_the_limits_are_the_configurations() -> None:
+    config = Config(max_labels=2, max_label_length=3)
+    assert checked_labels(["cat", "dog"], config) == ("cat", "dog")
+    _refused(["a", "b", "c"], "3 labels.*up to 2", config)
+    _refused(["a", "bird"], r"label 2 \('bird'.*4 characters; accepted: up to 3", config)
+
+
+def test_length_counts_characters_without_the_spaces_around() -> None:
+    assert checked_labels(["  " + "語" * 200 + "  "], CONFIG) == ("語" * 200,)
+    _refused(["語" * 201], "label 1 .* has 201 characters; accepted: up to 200")
+
+
+def test_a_message_about_a_long_label_stays_short() -> None:
+    with pytest.raises(InvalidLabelsError) as caught:
+        checked_labels(["x" * 1_000_000], CONFIG)
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("label", ["", " ", "\t\n", "\u3000"])
+def test_an_empty_label_is_refused_by_its_position(label: str) -> None:
+    _refused(["cat", label, "dog"], "label 2 is empty")
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        (7, "label 2 is '7', a int"),
+        (None, "label 2 is 'None', a NoneType"),
+        (True, "label 2 is 'True', a bool"),
+        (1.5, "label 2 is '1.5', a float"),
+        (["dog"], r"label 2 is .*dog.* a list"),
+        ({"name": "dog"}, r"label 2 is .*name.* a dict"),
+        (b"dog", r"label 2 is .*dog.* a bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused(label: object, match: str) -> None:
+    _refused(["cat", label], match + "; accepted: text")
+
+
+@pytest.mark.parametrize(
+    "character",
+    ["\x00", "\x07", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\ud800", "\ue000"],
+    ids=["nul", "bell", "newline", "return", "tab", "escape", "delete", "next line", "lone surrogate", "private use"],
+)
+def test_a_character_that_cannot_be_printed_is_refused(character: str) -> None:
+    with pytest.raises(InvalidLabelsError, match=r"label 1 holds the character .*accepted: printable text") as caught:
+        checked_labels([f"a{character}b"], CONFIG)
+    assert caught.value.message.isascii()
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("second", ["Traffic light", "traffic light", " Traffic light ", "TRAFFIC   LIGHT"])
+def test_a_label_given_twice_is_refused(second: str) -> None:
+    _refused(["Traffic light", "cat", second], r"given twice \(first as 'Traffic light'\)")
+
+
+def test_labels_that_clip_tells_apart_are_not_the_same() -> None:
+    labels = ("Straße", "Strasse")
+    first, second = tokenize(list(labels))
+    assert first.tolist() != second.tolist()
+    assert checked_labels(labels, CONFIG) == labels

@@ -1,0 +1,141 @@
+"""Masks equal what torch gives for the whole picture in one go, whatever the size and however many strips it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segmenter import masks
+from segmenter.buckets import Bucket
+from segmenter.masks import UNLABELLED, make_mask
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BUCKET = Bucket(64, 96)
+SIZES = {
+    "the bucket's own": (64, 96),
+    "larger": (200, 300),
+    "smaller": (40, 60),
+    "much smaller": (5, 7),
+    "taller only": (131, 96),
+    "wider only": (64, 173),
+    "larger one way, smaller the other": (30, 211),
+    "a line": (1, 500),
+    "a column": (500, 1),
+    "one pixel": (1, 1),
+}
+
+
+def _scores(count: int, seed: int = 0, bucket: Bucket = BUCKET) -> Tensor:
+    """Scores as the network gives them, with some smoothness, so that labels form regions."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = 6 * torch.randn(1, count, bucket.height // 16, bucket.width // 16, generator=generator)
+    return F.interpolate(coarse, size=(bucket.height // 2, bucket.width // 2), mode="bicubic")[0]
+
+
+def _logits(scores: Tensor, height: int, width: int) -> Tensor:
+    """The whole logits [K, height, width]: lang-seg's last step, then the stretch to the image's size."""
+    network = F.interpolate(scores[None], size=(BUCKET.height, BUCKET.width), mode="bilinear", align_corners=True)
+    return F.interpolate(network, size=(height, width), mode="bilinear", align_corners=False)[0]
+
+
+def _assert_argmax(indices: npt.NDArray[np.uint8], logits: Tensor) -> None:
+    """`indices` name the highest logit wherever two of them are further apart than floats round."""
+    found = logits.gather(0, torch.from_numpy(indices).long()[None])[0]
+    assert (logits.max(dim=0).values - found).max() <= 1e-4
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("strip", [8_000_000, 7 * 300 * 5, 1], ids=["one strip", "several strips", "row by row"])
+def test_the_mask_is_the_argmax_of_the_resized_logits(
+    size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "_STRIP_ELEMENTS", strip)
+    scores = _scores(7)
+    mask = make_mask(scores, BUCKET, *size)
+    assert mask.indices.dtype == np.uint8
+    assert mask.indices.shape == size
+    assert mask.mean_scores is None
+    _assert_argmax(mask.indices, _logits(scores, *size))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (200, 300), (30, 211)])
+def test_strips_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = _scores(7)
+    whole = make_mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
+    monkeypatch.setattr(masks, "_STRIP_ELEMENTS", 7 * size[1] * 11)
+    strips = make_mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
+    assert (strips.indices != whole.indices).mean() < 1e-4  # where two labels tie to the last bit
+    assert strips.mean_scores is not None
+    assert whole.mean_scores is not None
+    np.testing.assert_allclose(strips.mean_scores, whole.mean_scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (130, 70)])
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_a_pixel_below_the_threshold_is_unlabelled(size: tuple[int, int], threshold: float) -> None:
+    scores = _scores(5)
+    softmax = _logits(scores, *size).softmax(dim=0)
+    confidence = softmax.max(dim=0).values.numpy()
+    indices = make_mask(scores, BUCKET, *size, threshold=threshold).indices
+    clear = np.abs(confidence - threshold) > 1e-4
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal((indices == UNLABELLED)[clear], (confidence < threshold)[clear])
+    assert 0 < (indices == UNLABELLED).mean() < 1 or threshold == 0.2
+    labelled = make_mask(scores, BUCKET, *size).indices
+    np.testing.assert_array_equal(indices[indices != UNLABELLED], labelled[indices != UNLABELLED])
+
+
+def test_a_threshold_of_zero_leaves_no_pixel_unlabelled() -> None:
+    assert (make_mask(torch.zeros(5, 32, 48), BUCKET, 50, 50).indices != UNLABELLED).all()
+
+
+def test_the_threshold_itself_is_enough() -> None:
+    """Equal scores of 4 labels: a softmax of exactly 1/4 everywhere."""
+    scores = torch.zeros(4, 32, 48)
+    assert (make_mask(scores, BUCKET, 64, 96, threshold=0.25).indices == 0).all()
+    assert (make_mask(scores, BUCKET, 64, 96, threshold=0.2501).indices == UNLABELLED).all()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+@pytest.mark.parametrize("size", [(64, 96), (130, 70), (9, 11)])
+def test_mean_scores_are_the_mean_softmax_of_each_labels_pixels(size: tuple[int, int], threshold: float) -> None:
+    scores = _scores(6)
+    scores[4] = -100  # a label that has no pixel
+    mask = make_mask(scores, BUCKET, *size, threshold=threshold, with_scores=True)
+    softmax = _logits(scores, *size).double().softmax(dim=0).numpy()
+    expected = [
+        softmax[index][mask.indices == index].mean() if (mask.indices == index).any() else 0 for index in range(6)
+    ]
+    assert mask.mean_scores is not None
+    assert expected[4] == 0
+    np.testing.assert_allclose(mask.mean_scores, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_one_label_alone_is_everywhere_and_certain(threshold: float) -> None:
+    mask = make_mask(_scores(1), BUCKET, 90, 50, threshold=threshold, with_scores=True)
+    assert (mask.indices == 0).all()
+    assert mask.mean_scores is not None
+    np.testing.assert_allclose(mask.mean_scores, [1], rtol=1e-6)
+
+
+def test_as_many_labels_as_a_byte_can_index() -> None:
+    """Label k is the highest in its own column of the network's scores, and 255 stays what means unlabelled."""
+    bucket = Bucket(32, 512)
+    scores = torch.full((255, 16, 256), -5.0)
+    scores[torch.arange(255), :, torch.arange(255)] = 5.0
+    mask = make_mask(scores, bucket, 32, 512, with_scores=True)
+    assert set(np.unique(mask.indices)) == set(range(255))
+    assert make_mask(scores, bucket, 32, 512, threshold=0.99).indices.max() == UNLABELLED
+
+
+def test_scores_are_left_as_they_are() -> None:
+    scores = _scores(3)
+    before = scores.clone()
+    make_mask(scores, BUCKET, 64, 96, threshold=0.5, with_scores=True)
+    assert torch.equal(scores, before)

@@ -1,0 +1,230 @@
+"""A batch is as many requests as it holds: each gets what it would get alone, whatever the others are."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from handler.pipeline import Headers, Row, answer_batch
+from handler.responses import Answer, Served, make_answer
+from model import LSeg
+from segmenter import Config, Job, Segmentation, Segmenter
+from segmenter.config import StaticImageSizeParams
+from tests.support.pictures import encoded, noise, png
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CONFIG = Config(
+    device="cpu",
+    static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (32,)),
+    max_image_pixels=1_000_000,
+)
+SERVED = Served("lseg", "1.0", "cpu", 1_000_000)
+SECRET = "hunter2 at /root/.ssh"
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def segmenter(small_net: LSeg) -> Segmenter:
+    return Segmenter(small_net, config=CONFIG, label_set=("wall", "floor"))
+
+
+def _row(height: int = 32, width: int = 32, seed: int = 0, **fields: str) -> Row:
+    return {
+        "image": bytearray(encoded(noise(height, width, seed))),
+        **{name: bytearray(value.encode()) for name, value in fields.items()},
+    }
+
+
+GOOD: list[tuple[Row, Headers]] = [
+    (_row(40, 50, 1, labels="cat,dog"), {"labels": {"content-type": ""}}),
+    (_row(20, 20, 2, labels='["sky", "猫"]', format="overlay", alpha="0.3"), {"Host": "x"}),
+    ({"body": bytearray(encoded(noise(33, 60, 3)))}, {"X-LSeg-Format": "zip", "x-lseg-threshold": "0.4"}),
+    ({"body": {"image": base64.b64encode(encoded(noise(9, 70, 4))).decode(), "format": "npz"}}, JSON_HEADERS),
+]
+
+BAD: dict[str, tuple[Row, Headers, int, str, str | None]] = {
+    "no image": ({"labels": bytearray(b"cat")}, {}, 400, "invalid_image", "image"),
+    "an empty image": ({"body": bytearray()}, {}, 400, "invalid_image", "image"),
+    "no picture": ({"body": bytearray(b"hello")}, {}, 415, "unsupported_image", "image"),
+    "half a picture": ({"body": bytearray(encoded(noise(40, 40))[:2000])}, {}, 400, "invalid_image", "image"),
+    "a bomb": ({"body": bytearray(png(50_000, 50_000, 8, 2, b""))}, {}, 413, "image_too_large", "image"),
+    "an unknown field": (_row(label="cat"), {}, 400, "invalid_option", "label"),
+    "an unknown format": (_row(format="gif"), {}, 400, "invalid_option", "format"),
+    "a bad number": (_row(threshold="nan"), {}, 400, "invalid_option", "threshold"),
+    "a label twice": (_row(labels="cat,Cat"), {}, 400, "invalid_labels", "labels"),
+    "no label": (_row(labels="[]"), {}, 400, "invalid_labels", "labels"),
+    "a label of too many tokens": (_row(labels="a " * 90), {}, 400, "invalid_labels", "labels"),
+    "labels nested deeply": (_row(labels="[" * 100_000), {}, 400, "invalid_labels", "labels"),
+    "a number without end in labels": (_row(labels=f"[{'9' * 5_000}]"), {}, 400, "invalid_labels", "labels"),
+    "broken JSON": ({"body": bytearray(b"{")}, JSON_HEADERS, 400, "invalid_request", None),
+    "a JSON list": ({"body": [1]}, JSON_HEADERS, 400, "invalid_request", None),
+    "too large an answer": (_row(600, 600, format="overlay"), {}, 413, "response_too_large", "format"),
+}
+
+
+def _answers(segmenter: Segmenter, requests: Sequence[tuple[Row, Headers]]) -> list[Answer]:
+    return answer_batch(segmenter, [row for row, _ in requests], [headers for _, headers in requests], SERVED)
+
+
+def _error(answer: Answer) -> dict[str, Any]:
+    assert answer.content_type == "application/json"
+    error: dict[str, Any] = json.loads(answer.body)["error"]
+    assert error["code"] == answer.status
+    return error
+
+
+@pytest.fixture(scope="module")
+def alone(segmenter: Segmenter) -> list[Answer]:
+    """The answers to the good requests, each served alone."""
+    return [_answers(segmenter, [request])[0] for request in GOOD]
+
+
+def test_answers_stand_in_the_order_of_their_requests(segmenter: Segmenter, alone: list[Answer]) -> None:
+    assert [answer.status for answer in alone] == [200] * 4
+    assert len({answer.body for answer in alone}) == 4
+    assert [answer.body for answer in _answers(segmenter, GOOD)] == [answer.body for answer in alone]
+    assert [answer.body for answer in _answers(segmenter, GOOD[::-1])] == [answer.body for answer in alone[::-1]]
+
+
+def test_an_empty_batch_has_no_answers(segmenter: Segmenter) -> None:
+    assert _answers(segmenter, []) == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_request_among_four_changes_nothing_for_the_others(
+    segmenter: Segmenter, alone: list[Answer], name: str
+) -> None:
+    row, headers, status, kind, field = BAD[name]
+    answers = _answers(segmenter, [GOOD[0], (row, headers), *GOOD[1:3]])
+    error = _error(answers.pop(1))
+    assert (error["code"], error["type"], error["field"]) == (status, kind, field)
+    for answer, expected in zip(answers, alone[:3], strict=True):
+        assert (answer.status, answer.content_type, answer.body) == (200, expected.content_type, expected.body)
+
+
+def test_a_batch_of_bad_requests_only_is_answered(segmenter: Segmenter) -> None:
+    answers = _answers(segmenter, [(row, headers) for row, headers, *_ in BAD.values()])
+    assert [answer.status for answer in answers] == [status for _, _, status, _, _ in BAD.values()]
+
+
+def test_a_request_for_json_tells_what_is_sure(segmenter: Segmenter) -> None:
+    answer = json.loads(_answers(segmenter, [(_row(labels="cat,dog", format="json"), {})])[0].body)
+    assert [entry["name"] for entry in answer["labels"]] == ["cat", "dog"]
+    assert all(0 <= entry["mean_score"] <= 1 for entry in answer["labels"])
+    assert max(entry["mean_score"] for entry in answer["labels"]) > 0.5
+    assert list(answer["timings_ms"]) == ["decode", "text", "image", "mask"]
+
+
+def _failing_for(monkeypatch: pytest.MonkeyPatch, height: int, error: BaseException | None = None) -> None:
+    """Let the network fail over images of that height; without `error`, as torch does for want of memory on a CPU."""
+    segment_batch = Segmenter.segment_batch
+
+    def failing(self: Segmenter, jobs: Sequence[Job]) -> list[Segmentation]:
+        if any(job.image.shape[0] == height for job in jobs):
+            if error is None:
+                torch.empty(2**50)
+            else:
+                raise error
+        return segment_batch(self, jobs)
+
+    monkeypatch.setattr(Segmenter, "segment_batch", failing)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(SECRET), AssertionError(SECRET)], ids=["RuntimeError", "AssertionError"]
+)
+def test_an_unforeseen_error_over_one_image_spares_the_others_and_tells_nobody(
+    segmenter: Segmenter,
+    alone: list[Answer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    _failing_for(monkeypatch, 20, error)
+    answers = _answers(segmenter, GOOD)
+    failed = answers.pop(1)
+    assert _error(failed) == {
+        "code": 500,
+        "type": "internal_error",
+        "message": "internal error; the server's log has its cause",
+        "field": None,
+    }
+    assert b"hunter2" not in failed.body
+    assert "hunter2" not in str(failed.headers)
+    assert SECRET in caplog.text
+    assert [answer.body for answer in answers] == [alone[0].body, alone[2].body, alone[3].body]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), None],
+    ids=["python", "accelerator", "torch on a CPU"],
+)
+def test_an_image_that_memory_does_not_hold_is_told_so_and_spares_the_others(
+    segmenter: Segmenter, alone: list[Answer], monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+) -> None:
+    _failing_for(monkeypatch, 33, error)
+    answers = _answers(segmenter, GOOD)
+    failed = _error(answers.pop(2))
+    assert (failed["code"], failed["type"]) == (507, "out_of_memory")
+    assert "smaller image" in failed["message"]
+    assert [answer.body for answer in answers] == [alone[0].body, alone[1].body, alone[3].body]
+
+
+def test_an_error_that_happens_to_all_is_answered_to_each(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for height in (40, 20, 33, 9):
+        _failing_for(monkeypatch, height, RuntimeError(SECRET))
+    assert [_error(answer)["code"] for answer in _answers(segmenter, GOOD)] == [500] * 4
+
+
+def test_an_unforeseen_error_while_an_answer_is_written_spares_the_others(
+    segmenter: Segmenter, alone: list[Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(request: Any, image: Any, result: Any, served: Served) -> Answer:
+        if request.format == "npz":
+            raise RuntimeError(SECRET)
+        return make_answer(request, image, result, served)
+
+    monkeypatch.setattr("handler.pipeline.make_answer", failing)
+    answers = _answers(segmenter, GOOD)
+    assert _error(answers[3])["code"] == 500
+    assert b"hunter2" not in answers[3].body
+    assert [answer.body for answer in answers[:3]] == [answer.body for answer in alone[:3]]
+
+
+def test_what_a_client_sends_stays_out_of_the_log(segmenter: Segmenter, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers = {"Authorization": f"Bearer {SECRET}", "X-LSeg-Labels": "cat,dog"}
+    assert _answers(segmenter, [({"body": GOOD[0][0]["image"]}, headers)])[0].status == 200
+    assert _answers(segmenter, [({"body": bytearray(b"hello")}, headers)])[0].status == 415
+    assert "hunter2" not in caplog.text
+
+
+def test_the_exported_label_set_serves_requests_without_labels(segmenter: Segmenter) -> None:
+    answer = json.loads(_answers(segmenter, [(_row(format="json"), {})])[0].body)
+    assert [entry["name"] for entry in answer["labels"]] == ["wall", "floor"]
+
+
+def test_without_a_label_set_labels_are_asked_for(small_net: LSeg) -> None:
+    bare = Segmenter(small_net, config=CONFIG)
+    without, with_labels = _answers(bare, [(_row(), {}), (_row(labels="cat"), {})])
+    error = _error(without)
+    assert (error["code"], error["field"]) == (400, "labels")
+    assert with_labels.status == 200
+
+
+def test_a_large_batch_of_many_sizes_keeps_each_its_own_size(segmenter: Segmenter) -> None:
+    sizes = np.random.default_rng(0).integers(1, 60, (12, 2)).tolist()
+    rows = [_row(height, width, seed, labels="cat,dog", format="json") for seed, (height, width) in enumerate(sizes)]
+    answers = [json.loads(answer.body) for answer in _answers(segmenter, [(row, {}) for row in rows])]
+    assert [[answer["height"], answer["width"]] for answer in answers] == sizes

@@ -1,0 +1,177 @@
+"""What is said of a region gives the region back: boxes, COCO's and Label Studio's encodings, polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pycocotools import mask as coco
+
+from segmenter.masks import UNLABELLED
+from segmenter.regions import Region, coco_rle, find_regions, label_studio_rle, polygons
+
+Bits = npt.NDArray[np.bool_]
+
+
+def _blobs(height: int = 60, width: int = 90, seed: int = 0) -> Bits:
+    noise = np.random.default_rng(seed).random((height, width)).astype(np.float32)
+    smooth: Bits = cv2.GaussianBlur(noise, (0, 0), 3) > 0.5
+    return smooth
+
+
+def _nested() -> Bits:
+    """A square with a hole in it, an island in the hole, and a hole in the island."""
+    bits = np.zeros((50, 60), dtype=bool)
+    for margin in range(4, 22, 5):
+        bits[margin:-margin, margin:-margin] ^= True
+    return bits
+
+
+def _of_pixels(*places: tuple[int, int]) -> Bits:
+    bits = np.zeros((12, 17), dtype=bool)
+    bits[tuple(np.transpose(places))] = True
+    return bits
+
+
+SHAPES: dict[str, Bits] = {
+    "blobs": _blobs(),
+    "nested holes": _nested(),
+    "nothing": np.zeros((12, 17), dtype=bool),
+    "everything": np.ones((12, 17), dtype=bool),
+    "one pixel": _of_pixels((5, 6)),
+    "corners": _of_pixels((0, 0), (0, 16), (11, 0), (11, 16)),
+    "a diagonal": np.eye(15, dtype=bool),
+    "a line": _of_pixels(*((4, column) for column in range(17))),
+    "a column": _of_pixels(*((row, 16) for row in range(12))),
+    "a 1x1 image": np.ones((1, 1), dtype=bool),
+    "more than a run can hold": np.ones((300, 301), dtype=bool),
+    "chequers": np.indices((40, 40)).sum(axis=0) % 2 == 0,
+    "noise": np.random.default_rng(4).random((41, 37)) > 0.5,
+}
+every_shape = pytest.mark.parametrize("bits", SHAPES.values(), ids=SHAPES.keys())
+
+
+def test_areas_and_boxes_are_those_of_numpy() -> None:
+    mask = np.random.default_rng(0).choice(np.array([0, 1, 2, 4, UNLABELLED], np.uint8), (30, 44))
+    mask[:, :7], mask[25:] = UNLABELLED, UNLABELLED
+    mask[3, 9] = 5
+    regions = find_regions(mask, 7)
+    assert [region.index for region in regions] == list(range(7))
+    for region in regions:
+        rows, columns = np.nonzero(mask == region.index)
+        assert region.area == len(rows)
+        if len(rows):
+            left, top = columns.min(), rows.min()
+            assert region.box == (left, top, columns.max() - left + 1, rows.max() - top + 1)
+        else:
+            assert region.box is None
+    assert regions[5] == Region(5, 1, (9, 3, 1, 1))
+    assert regions[3] == Region(3, 0, None)
+
+
+def test_a_region_in_every_corner_has_the_whole_image_as_its_box() -> None:
+    mask = np.where(SHAPES["corners"], 0, UNLABELLED).astype(np.uint8)
+    assert find_regions(mask, 1) == [Region(0, 4, (0, 0, 17, 12))]
+
+
+def test_an_image_of_one_label_and_an_image_of_none() -> None:
+    assert find_regions(np.zeros((2, 3), np.uint8), 1) == [Region(0, 6, (0, 0, 3, 2))]
+    assert find_regions(np.full((2, 3), UNLABELLED, np.uint8), 1) == [Region(0, 0, None)]
+
+
+def test_the_last_of_255_labels_is_no_unlabelled_pixel() -> None:
+    mask = np.array([[254, UNLABELLED]], np.uint8)
+    assert find_regions(mask, 255)[254] == Region(254, 1, (0, 0, 1, 1))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder
+@every_shape
+def test_coco_tools_decode_the_run_lengths(bits: Bits) -> None:
+    encoded = coco_rle(bits)
+    assert encoded["size"] == list(bits.shape)
+    counts = encoded["counts"]
+    assert isinstance(counts, str)
+    assert counts.isascii()
+    np.testing.assert_array_equal(coco.decode({"size": encoded["size"], "counts": counts.encode()}), bits)
+    assert coco.area({"size": encoded["size"], "counts": counts.encode()}) == bits.sum()
+
+
+@every_shape
+def test_polygons_filled_give_the_region_back(bits: Bits) -> None:
+    """By the even-odd rule, which every viewer has; rings run through pixel centres, so filling draws them as well."""
+    rings = polygons(bits)
+    filled = np.zeros(bits.shape, np.uint8)
+    if rings:
+        cv2.fillPoly(filled, [np.array(ring, np.int32) for ring in rings], 1)
+    np.testing.assert_array_equal(filled, bits)
+
+
+@every_shape
+def test_polygons_stay_within_the_region(bits: Bits) -> None:
+    for x, y in (point for ring in polygons(bits) for point in ring):
+        assert bits[y, x]
+
+
+class _BitReader:
+    """Reads numbers from bytes, the highest bit first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._number, self._left = int.from_bytes(content, "big"), 8 * len(content)
+
+    def __call__(self, count: int) -> int:
+        self._left -= count
+        assert self._left >= 0, "read beyond the end"
+        return self._number >> self._left & (1 << count) - 1
+
+    @property
+    def left(self) -> int:
+        return self._left
+
+
+def _decoded_label_studio(content: bytes) -> npt.NDArray[np.uint8]:
+    """The values that Label Studio's front end reads (thi.ng/rle-pack).
+
+    A head: 32 bits number of values, 5 bits word size less 1, 4 times 4 bits run size less 1. Then blocks: 1 bit
+    whether one value repeats, 2 bits which run size, the run's length less 1 in that size, then one value or all.
+    """
+    read = _BitReader(content)
+    total, word = read(32), read(5) + 1
+    run_sizes = [read(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < total:
+        repeats = read(1)
+        length = read(run_sizes[read(2)]) + 1
+        values.extend([read(word)] * length if repeats else [read(word) for _ in range(length)])
+    assert len(values) == total
+    assert read.left < 8  # only what fills the last byte
+    return np.array(values, np.uint8)
+
+
+SMALL_SHAPES = {name: bits for name, bits in SHAPES.items() if bits.size < 6_000}
+
+
+@pytest.mark.parametrize("bits", SMALL_SHAPES.values(), ids=SMALL_SHAPES.keys())
+def test_label_studio_reads_the_region_from_every_channel(bits: Bits) -> None:
+    encoded = label_studio_rle(bits)
+    assert all(isinstance(entry, int) and 0 <= entry <= 255 for entry in encoded)
+    pixels = _decoded_label_studio(bytes(encoded)).reshape(*bits.shape, 4)
+    for channel in range(4):
+        np.testing.assert_array_equal(pixels[..., channel], np.where(bits, 255, 0))
+
+
+def test_label_studio_reads_a_run_longer_than_one_block_holds() -> None:
+    bits = SHAPES["more than a run can hold"].copy()
+    bits[-1, -1] = False
+    assert bits.size * 4 > 5 * 65_536
+    pixels = _decoded_label_studio(bytes(label_studio_rle(bits))).reshape(*bits.shape, 4)
+    np.testing.assert_array_equal(pixels[..., 3] == 255, bits)
+
+
+@pytest.mark.parametrize("encode", [coco_rle, polygons, label_studio_rle])
+def test_a_region_need_not_be_contiguous_in_memory(encode: Callable[[Bits], object]) -> None:
+    bits = _blobs()
+    assert encode(bits[:, ::2]) == encode(np.ascontiguousarray(bits[:, ::2]))
+    assert encode(bits.T) == encode(np.ascontiguousarray(bits.T))

@@ -1,0 +1,319 @@
+"""Every format, decoded by its own readers, says what the mask says; the headers beside it are plain ASCII."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco
+
+from handler import responses
+from handler.requests import Request
+from handler.responses import Answer, Served, error_answer, make_answer
+from segmenter import Segmentation
+from segmenter.buckets import Bucket
+from segmenter.errors import InvalidOptionError, OutOfMemoryError, ResponseTooLargeError, SegmenterError
+from segmenter.masks import UNLABELLED
+from segmenter.render import hex_color, palette
+from tests.support.pictures import Pixels, noise
+
+LABELS = ("sky", "日本の猫", 'a "quoted", 100 % <b>&\\', "👩‍👩‍👧", "absent", "../../etc/passwd")
+AWKWARD = ("日本", "👩‍👩‍👧", '"', "'", "%", "%41", "\u2028", "a\tb\r\nc", "é", "\x7f", "\x00", ",]", "\\u0041", "+ +")
+HEIGHT, WIDTH = 23, 37
+SERVED = Served("lseg", "1.0", "cpu", 10_000_000)
+
+
+def _mask() -> Pixels:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[4:9, 5:20] = 1
+    mask[10:20, 8:30] = 2
+    mask[14, 14] = 3
+    mask[20:, 30:] = 5
+    mask[0, :6] = UNLABELLED
+    return mask
+
+
+def _result(mask: Pixels | None = None, labels: tuple[str, ...] = LABELS) -> Segmentation:
+    scores = torch.randn(len(labels), 16, 32, generator=torch.Generator().manual_seed(0))
+    means = np.linspace(0.3, 0.8, len(labels))
+    seconds = {"decode": 0.001, "text": 0.0, "image": 0.25, "mask": 0.0123}
+    return Segmentation(labels, _mask() if mask is None else mask, Bucket(32, 64), scores, means, seconds)
+
+
+IMAGE = noise(HEIGHT, WIDTH)
+
+
+def _answer(name: str, result: Segmentation | None = None, **options: Any) -> Answer:
+    return make_answer(Request(b"", format=name, **options), IMAGE, result or _result(), SERVED)
+
+
+def _pixels(content: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def _json(**options: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_answer("json", **options).body)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("png", "image/png"),
+        ("color", "image/png"),
+        ("overlay", "image/png"),
+        ("json", "application/json"),
+        ("npz", "application/x-npz"),
+        ("zip", "application/zip"),
+    ],
+)
+def test_every_format_names_its_type(name: str, content_type: str) -> None:
+    answer = _answer(name)
+    assert (answer.status, answer.content_type) == (200, content_type)
+    assert isinstance(answer.body, bytes)
+
+
+def test_png_holds_the_indices() -> None:
+    answer = _answer("png")
+    np.testing.assert_array_equal(_pixels(answer.body), _mask())
+    image = Image.open(io.BytesIO(answer.body))
+    image.load()
+    assert [entry["name"] for entry in json.loads(image.info["legend"])] == list(LABELS)
+
+
+def test_color_holds_the_colours() -> None:
+    np.testing.assert_array_equal(_pixels(_answer("color").body), palette()[_mask()])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_overlay_holds_the_mix(alpha: float) -> None:
+    pixels = _pixels(_answer("overlay", alpha=alpha).body)
+    mask = _mask()
+    expected = (1 - alpha) * IMAGE + alpha * palette()[mask]
+    expected[mask == UNLABELLED] = IMAGE[mask == UNLABELLED]
+    assert pixels.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_npz_holds_the_scores_and_loads_without_pickle() -> None:
+    result = _result()
+    with np.load(io.BytesIO(_answer("npz", result).body), allow_pickle=False) as arrays:
+        assert arrays["scores"].dtype == np.float16
+        np.testing.assert_array_equal(arrays["scores"], result.scores.half().numpy())
+        assert arrays["labels"].tolist() == list(LABELS)
+        assert arrays["image_size"].tolist() == [HEIGHT, WIDTH]
+
+
+def test_json_describes_the_answer() -> None:
+    answer = _json(mode="fast")
+    assert (answer["width"], answer["height"], answer["mode"], answer["device"]) == (WIDTH, HEIGHT, "fast", "cpu")
+    assert answer["model"] == {"name": "lseg", "version": "1.0"}
+    assert answer["timings_ms"] == {"decode": 1.0, "text": 0.0, "image": 250.0, "mask": 12.3}
+    assert answer["unlabelled"] == {"area": 6, "share": 6 / (HEIGHT * WIDTH)}
+    np.testing.assert_array_equal(_pixels(base64.b64decode(answer["mask"])), _mask())
+
+
+def test_json_describes_every_label() -> None:
+    mask = _mask()
+    entries = _json()["labels"]
+    assert [entry["name"] for entry in entries] == list(LABELS)
+    for index, entry in enumerate(entries):
+        area = int((mask == index).sum())
+        assert (entry["index"], entry["color"], entry["area"]) == (index, hex_color(index), area)
+        assert entry["share"] == area / mask.size
+        assert entry["mean_score"] == pytest.approx(0.3 + 0.1 * index, abs=1e-6)
+    assert entries[1]["box"] == [5, 4, 15, 5]
+    assert entries[3]["box"] == [14, 14, 1, 1]
+    assert (entries[4]["area"], entries[4]["box"], entries[4]["rle"]) == (0, None, None)
+
+
+def test_the_shares_of_all_labels_and_of_none_are_the_whole_image() -> None:
+    answer = _json()
+    shares = [entry["share"] for entry in answer["labels"]] + [answer["unlabelled"]["share"]]
+    assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder
+def test_json_outlines_are_coco_run_lengths() -> None:
+    for index, entry in enumerate(_json()["labels"]):
+        if entry["area"]:
+            decoded = coco.decode({"size": entry["rle"]["size"], "counts": entry["rle"]["counts"].encode()})
+            np.testing.assert_array_equal(decoded, _mask() == index)
+
+
+@pytest.mark.parametrize("geometry", ["rle", "polygons", "label_studio"])
+def test_json_has_the_geometry_that_was_asked_for_and_no_other(geometry: str) -> None:
+    for entry in _json(geometry=geometry)["labels"]:
+        assert {"rle", "polygons", "label_studio"} & set(entry) == {geometry}
+        assert (entry[geometry] is None) == (entry["area"] == 0)
+
+
+def test_json_polygons_go_round_the_region() -> None:
+    (ring,) = _json(geometry="polygons")["labels"][1]["polygons"]
+    assert sorted(ring) == [[5, 4], [5, 8], [19, 4], [19, 8]]
+
+
+def test_json_is_standard_json_in_utf8() -> None:
+    body = _answer("json").body
+    assert "日本の猫" in body.decode("utf-8")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads(body, parse_constant=refuse)
+
+
+def _archive(result: Segmentation | None = None) -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(_answer("zip", result).body))
+
+
+def test_zip_holds_the_mask_the_legend_the_overlay_and_a_cutout_of_each_present_label() -> None:
+    with _archive() as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert names[:3] == ["mask.png", "legend.json", "overlay.png"]
+        assert [re.match(r"cutouts/(\d{3})_", name)[1] for name in names[3:]] == [  # type: ignore[index]
+            "000", "001", "002", "003", "005",
+        ]  # fmt: skip
+        np.testing.assert_array_equal(_pixels(archive.read("mask.png")), _mask())
+        np.testing.assert_array_equal(_pixels(archive.read("overlay.png")), _pixels(_answer("overlay").body))
+        listed = json.loads(archive.read("legend.json"))
+        assert [(entry["index"], entry["name"], entry["color"]) for entry in listed] == [
+            (index, name, hex_color(index)) for index, name in enumerate(LABELS)
+        ]
+
+
+def test_a_cutout_is_the_labels_part_of_the_image_and_transparent_elsewhere() -> None:
+    mask = _mask()
+    with _archive() as archive:
+        for name in archive.namelist()[3:]:
+            index = int(name[8:11])
+            rows, columns = np.nonzero(mask == index)
+            window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            cutout = _pixels(archive.read(name))
+            np.testing.assert_array_equal(cutout[..., :3], IMAGE[window])
+            np.testing.assert_array_equal(cutout[..., 3], np.where(mask[window] == index, 255, 0))
+
+
+def test_file_names_in_the_zip_are_safe_on_every_system() -> None:
+    labels = (*LABELS, "CON", "x" * 200, "a/b\\c:d", "..")
+    mask = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8) % len(labels)
+    with _archive(_result(mask, labels)) as archive:
+        names = archive.namelist()
+    assert len(names) == len(set(names)) == 3 + len(labels)
+    for name in names[3:]:
+        folder, _, file = name.partition("/")
+        assert folder == "cutouts"
+        assert not set(file) & set('/\\:*?"<>|\x00')
+        assert not file.startswith(".")
+        assert len(file) <= 80
+
+
+def test_the_same_mask_gives_the_same_bytes() -> None:
+    for name in ("png", "color", "overlay", "npz", "zip", "json"):
+        assert _answer(name).body == _answer(name).body
+    with _archive() as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_headers_name_the_device_and_the_time_of_each_stage() -> None:
+    headers = _answer("png").headers
+    assert headers["X-LSeg-Device"] == "cpu"
+    assert headers["Server-Timing"] == "decode;dur=1.0, text;dur=0.0, image;dur=250.0, mask;dur=12.3"
+
+
+def _assert_plain(value: str) -> None:
+    """Printable ASCII: anything else wedges or kills a TorchServe worker."""
+    assert all(0x20 <= ord(character) <= 0x7E for character in value)
+    assert value == value.strip()
+
+
+@pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
+def test_the_legend_header_is_plain_ascii_and_decodes_to_the_legend(name: str) -> None:
+    headers = _answer(name, _result(labels=AWKWARD[: len(LABELS)])).headers
+    for key, value in headers.items():
+        _assert_plain(key)
+        _assert_plain(value)
+    assert [entry["name"] for entry in json.loads(unquote(headers["X-LSeg-Legend"]))] == list(AWKWARD[: len(LABELS)])
+
+
+def test_awkward_labels_come_back_from_the_legend_header() -> None:
+    headers = _answer("color", _result(labels=AWKWARD)).headers
+    _assert_plain(headers["X-LSeg-Legend"])
+    assert "X-LSeg-Legend-Truncated" not in headers
+    assert json.loads(unquote(headers["X-LSeg-Legend"])) == [
+        {"index": index, "name": name, "color": hex_color(index)} for index, name in enumerate(AWKWARD)
+    ]
+
+
+@pytest.mark.parametrize("letter", ["x", "語", "👩"])
+def test_a_legend_too_long_for_a_header_is_cut_at_an_entry_and_says_so(letter: str) -> None:
+    labels = tuple(f"{number} {letter * 150}" for number in range(255))
+    headers = _answer("color", _result(labels=labels)).headers
+    assert headers["X-LSeg-Legend-Truncated"] == "true"
+    _assert_plain(headers["X-LSeg-Legend"])
+    assert sum(len(key) + len(value) + 4 for key, value in headers.items()) < 8_000
+    names = [entry["name"] for entry in json.loads(unquote(headers["X-LSeg-Legend"]))]
+    assert 1 <= len(names) < 255
+    assert names == list(labels[: len(names)])
+
+
+def test_one_label_of_any_allowed_length_fits_the_header_or_is_left_out() -> None:
+    for label in ("x" * 200, "語" * 200, "👩" * 200, "%" * 200):
+        headers = _answer("color", _result(labels=(label,))).headers
+        names = [entry["name"] for entry in json.loads(unquote(headers["X-LSeg-Legend"]))]
+        assert names == [label]
+
+
+@pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
+def test_an_answer_that_torchserve_would_not_pass_on_is_refused(name: str) -> None:
+    size = len(_answer(name).body)
+    room = 64_000  # for headers and framing
+    fits = Served("lseg", "1.0", "cpu", size + room)
+    request = Request(b"", format=name)
+    assert len(make_answer(request, IMAGE, _result(), fits).body) == size
+    with pytest.raises(ResponseTooLargeError, match=f"{size} bytes as {name}; accepted: up to {size - 1} ") as caught:
+        make_answer(request, IMAGE, _result(), Served("lseg", "1.0", "cpu", size + room - 1))
+    assert (caught.value.status, caught.value.type, caught.value.field) == (413, "response_too_large", "format")
+
+
+@pytest.mark.parametrize("geometry", ["rle", "polygons", "label_studio"])
+def test_outlines_that_could_never_be_sent_are_refused(geometry: str) -> None:
+    mask = (np.indices((400, 400)).sum(axis=0) % 2).astype(np.uint8)  # 159,600 changes along rows
+    request = Request(b"", format="json", geometry=geometry)
+    with pytest.raises(ResponseTooLargeError, match=r"159600 times along its rows.*use format png"):
+        make_answer(request, noise(400, 400), _result(mask), Served("lseg", "1.0", "cpu", 200_000))
+
+
+def test_cutouts_of_too_many_pixels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "_CUTOUT_PIXELS", 1_000)
+    with pytest.raises(ResponseTooLargeError, match=r"cut-outs of 5 labels have .* pixels; accepted: up to 1000"):
+        _answer("zip")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            InvalidOptionError("alpha is '猫\ud800\n'", "alpha"),
+            {"code": 400, "type": "invalid_option", "message": "alpha is '猫\ud800\n'", "field": "alpha"},
+        ),
+        (OutOfMemoryError("full"), {"code": 507, "type": "out_of_memory", "message": "full", "field": None}),
+        (SegmenterError("oops"), {"code": 500, "type": "internal_error", "message": "oops", "field": None}),
+    ],
+)
+def test_an_error_describes_itself(error: SegmenterError, expected: dict[str, object]) -> None:
+    answer = error_answer(error)
+    assert (answer.status, answer.content_type) == (expected["code"], "application/json")
+    assert type(answer.status) is int
+    assert json.loads(answer.body) == {"error": expected}
+    assert answer.headers == {}
