@@ -28,8 +28,10 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
     """CLIP's tokens of each label as typed, no prompt around it: int64 [K, L], L the longest of them (at most 77).
 
     Raises:
-        ValueError: a label that does not fit into `context_length` tokens, named in the message.
+        ValueError: a label that does not fit into `context_length` tokens, named in the message, or one text for a list.
     """
+    if isinstance(labels, str):
+        raise ValueError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
     tokens: Tensor = torch.zeros(len(labels), context_length, dtype=torch.int64)
     for row, label in zip(tokens, labels, strict=True):
         try:

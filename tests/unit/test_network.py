@@ -105,6 +105,11 @@ def test_a_label_beyond_the_context_is_refused_by_name() -> None:
         tokenize(["cat", "word " * 80])
 
 
+def test_one_text_is_not_a_list_of_its_letters() -> None:
+    with pytest.raises(ValueError, match="labels is the text 'cat'; accepted: a list of texts"):
+        random_network(SMALL).logits(_pixels(32, 32), "cat")
+
+
 @pytest.mark.parametrize(
     ("name", "text_width", "embedding"),
     [
