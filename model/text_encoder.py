@@ -28,7 +28,7 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
     """CLIP's tokens of each label as typed, no prompt around it: int64 [K, L], L the longest of them (at most 77).
 
     Raises:
-        ValueError: a label that does not fit into `context_length` tokens, named in the message, or one text for a list.
+        ValueError: one text for a list, or a label that does not fit into `context_length` tokens; it is named.
     """
     if isinstance(labels, str):
         raise ValueError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
