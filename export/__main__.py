@@ -63,15 +63,14 @@ def _options() -> Options:
 def _report(options: Options, summary: Summary, seconds: float) -> None:
     architecture = summary.architecture
     backbone = preset_name(architecture) or f"{architecture.backbone} of width {architecture.width}"
-    serve = ["torchserve --start --ncs --ts-config config/config.properties"]
-    serve.append(f"--model-store {options.output} --models {options.name}={options.target.name}")
+    serve = f"python -m server start --model-store {options.output} --model {options.name}={options.target.name}"
     print(
         f"{summary.target}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
         f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {options.precision}\n"
         f"  label set  {summary.label_set.name}, {len(summary.label_set.labels)} labels\n"
         f"  checked    loaded as a worker would: logits within {summary.difference.largest:.1e} of the checkpoint's, "
         f"{summary.difference.agreement:.2%} of labels the same\n"
-        f"  serve it   {' '.join(serve)}"
+        f"  serve it   {serve}"
     )
 
 

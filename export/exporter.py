@@ -18,7 +18,7 @@ from export.errors import ExportError
 from export.label_sets import LabelSet, load_label_set
 from export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
 from export.packaging import SUFFIXES, ArchiveFormat, pack
-from export.staging import publish, staging_folder
+from export.staging import check_replaceable, publish, staging_folder
 from export.verification import TOLERANCES, Difference, make_probe, verify
 from export.weights import prepare, save_weights
 from model import Architecture, Checkpoint, CheckpointError, LSeg, read_checkpoint
@@ -79,6 +79,7 @@ def export(options: Options) -> Summary:
     for name, value in (("name", options.name), ("version", options.version)):
         if not _NAME.fullmatch(value):
             raise ExportError(f"{name} is {value!r}; accepted: letters, digits, '_', '-' and '.', no '.' first")
+    check_replaceable(options.target, folder=options.archive_format == "no-archive")
     try:
         config = Config.from_file(options.config)
         label_set = load_label_set(options.labels, config)

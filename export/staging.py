@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from types import FrameType
 
 import psutil
 
+from export.errors import ExportError
+from segmenter.archive import MANIFEST_FILE
+
 # Hidden: TorchServe passes over hidden files when it loads a whole model store.
-_PREFIX = ".lseg-export-"
+_PREFIX = f".lseg-export-{socket.gethostname()}-"  # a process id means something on its own machine alone
 
 
 @contextmanager
@@ -38,10 +42,36 @@ def staging_folder(output: Path) -> Iterator[Path]:
 
 def publish(source: Path, target: Path) -> None:
     """Move a finished archive to its place; whoever looks sees the old one or the new, never a part."""
-    if target.is_dir() and not target.is_symlink():
-        # A folder cannot be replaced in one step: the old one steps aside into the staging folder first.
-        target.rename(source.parent / "replaced")
-    source.replace(target)
+    check_replaceable(target, folder=source.is_dir())
+    if not target.is_dir():
+        source.replace(target)
+        return
+    # A folder cannot be replaced in one step: the old one steps aside into the staging folder first.
+    aside = source.parent / "replaced"
+    target.rename(aside)
+    try:
+        source.replace(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+
+
+def check_replaceable(target: Path, *, folder: bool | None = None) -> None:
+    """Refuse to put an archive where something else is: only an older archive may be lost to a new one.
+
+    Args:
+        target: the archive's path.
+        folder: whether the archive is a folder; where that is not known yet, None.
+
+    Raises:
+        ExportError: `target` is a folder, or a link to one, that is no exported model, or a file in place of a folder.
+    """
+    if folder and target.is_file():
+        raise ExportError(f"{target} is a file; a folder cannot take its place")
+    if target.is_symlink() and target.is_dir():
+        raise ExportError(f"{target} is a link to a folder; remove it first")
+    if target.is_dir() and not (target / MANIFEST_FILE).is_file():
+        raise ExportError(f"{target} is a folder that is no exported model; it is left as it is")
 
 
 def _remove_abandoned(output: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from model import LSeg
+from model.checkpoint import ARCHITECTURE_KEY
 from model.folding import fold_batch_norm
 from model.keys import langseg_key
 
@@ -27,5 +28,5 @@ def save_weights(net: LSeg, path: Path) -> int:
     CLIP's image tower and timm's head are not in the network to begin with, so they are not written.
     """
     tensors = {langseg_key(name): tensor.contiguous() for name, tensor in sorted(net.state_dict().items())}
-    save_file(tensors, path, metadata={"architecture": json.dumps(net.architecture.as_dict(), sort_keys=True)})
+    save_file(tensors, path, metadata={ARCHITECTURE_KEY: json.dumps(net.architecture.as_dict(), sort_keys=True)})
     return sum(tensor.numel() for tensor in tensors.values())

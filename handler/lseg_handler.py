@@ -72,8 +72,12 @@ class LSegHandler:
 
     @staticmethod
     def _is_describe(row: Row, headers: Mapping[str, object]) -> bool:
-        """Whether TorchServe asks for a description; a client's header of that name on a real request is not that."""
-        return headers.get("describe") == "True" and not any(row.values())
+        """Whether TorchServe's management port asks for a description; a client's header of that name is not that.
+
+        A client's request always has a Host or, over gRPC, no header at all.
+        """
+        asked = headers.get("describe") == "True" and not any(row.values())
+        return asked and "host" not in {name.lower() for name in headers}
 
     @staticmethod
     def _end_stream(context: Context, index: int, headers: Mapping[str, object]) -> None:

@@ -105,6 +105,8 @@ def _fields(row: Mapping[str, object], headers: Mapping[str, str]) -> dict[str, 
     if content_type == "application/json" and body is not None:
         what = "not valid JSON" if isinstance(body, bytes | bytearray) else f"a JSON {type(body).__name__}"
         raise InvalidRequestError(f"the body is {what}; accepted: a JSON object with image and labels")
+    if body is not None and "image" in fields:
+        raise InvalidImageError("there are two images, in the field image and as the body; accepted: one")
     if body is not None:
         fields["image"] = body
     return fields

@@ -57,8 +57,8 @@ class Architecture:
             raise ValueError(f"depth is {self.depth}; accepted: a multiple of 4, one quarter for each level")
         if self.arch_option not in (0, 1, 2):
             raise ValueError(f"arch_option is {self.arch_option}; accepted: 0, 1, 2")
-        if self.block_depth < 0:
-            raise ValueError(f"block_depth is {self.block_depth}; accepted: 0 or more")
+        if type(self.block_depth) is not int or not 0 <= self.block_depth <= 100:
+            raise ValueError(f"block_depth is {self.block_depth!r}; accepted: a whole number from 0 to 100")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}")
 

@@ -16,9 +16,12 @@ from torch import Tensor
 from model.architecture import Architecture
 from model.errors import CheckpointError
 
-# Where a Lightning module or a wrapper keeps lang-seg's network.
-_PREFIXES = ("net.", "module.net.", "module.", "model.net.")
+# A tensor of every LSeg, which tells what a Lightning module or a wrapper puts before lang-seg's own keys.
 _LANDMARK = "scratch.head1.weight"
+# Where files keep their tensors, if not at the top.
+_NESTED = ("state_dict", "model_state_dict", "model")
+# In the metadata of safetensors that this project wrote.
+ARCHITECTURE_KEY = "lseg.architecture"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    if _is_text(path):
+        raise CheckpointError(f"{path}: not a checkpoint but text (a Git LFS pointer, or a web page?)")
     stated = None
     try:
         if _is_safetensors(path):
@@ -63,6 +68,15 @@ def _reason(error: Exception) -> str:
     return text.partition("\n")[0] or type(error).__name__
 
 
+def _is_text(path: Path) -> bool:
+    """Whether the file begins as text does; every checkpoint has zero bytes or others that text has not."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start or not start.isascii() or start.startswith(b"PK"):
+        return False
+    return start.decode("ascii").replace("\n", "").isprintable()
+
+
 def _is_safetensors(path: Path) -> bool:
     """Whether the file begins as safetensors does: the length of a JSON header, then the header."""
     with path.open("rb") as file:
@@ -71,7 +85,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | None]:
     with safe_open(path, framework="pt") as file:
-        stated = (file.metadata() or {}).get("architecture")
+        stated = (file.metadata() or {}).get(ARCHITECTURE_KEY)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     return tensors, Architecture.from_dict(json.loads(stated)) if stated else None
 
@@ -106,10 +120,10 @@ def _stand_in(name: str) -> type:
 
 
 def _state_dict(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
-    nested = content.get("state_dict", content.get("model", content))
+    nested = next((content[name] for name in _NESTED if name in content), content)
     if not isinstance(nested, dict):
         raise CheckpointError(f"{path}: its state_dict is a {type(nested).__name__}, not a dictionary of tensors")
-    odd = [key for key, value in nested.items() if not isinstance(value, Tensor)]
+    odd = [key for key, value in nested.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if odd:
         raise CheckpointError(
             f"{path}: not a state dict: {odd[0]!r} is a {type(nested[odd[0]]).__name__}, not a tensor"
@@ -119,9 +133,11 @@ def _state_dict(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
 
 def _without_prefix(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under lang-seg's own keys."""
-    for prefix in ("", *_PREFIXES):
-        if prefix + _LANDMARK in tensors:
-            return {key.removeprefix(prefix): value for key, value in tensors.items()}
-    raise CheckpointError(
-        f"{path}: not an LSeg checkpoint: there is no tensor {_LANDMARK!r} among its {len(tensors)} keys"
-    )
+    found = next((key for key in tensors if key.endswith(_LANDMARK)), None)
+    if found is None:
+        count = len(tensors)
+        raise CheckpointError(
+            f"{path}: not an LSeg checkpoint: there is no tensor {_LANDMARK!r} among its {count} keys"
+        )
+    prefix = found.removesuffix(_LANDMARK)
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}

@@ -34,8 +34,16 @@ def detect_architecture(checkpoint: Checkpoint, stated: dict[str, Any]) -> Archi
         )
     except KeyError as error:
         raise CheckpointError(f"{checkpoint.path}: missing {error.args[0]}") from error
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _shape(tensors: dict[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of a tensor that tells a size."""
+    shape = tuple(tensors[key].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"wrong shape: {key} {list(shape)}; accepted: {dimensions} dimensions, none of them empty")
+    return shape
 
 
 def _count(tensors: dict[str, Tensor], pattern: str) -> int:
@@ -48,8 +56,8 @@ def _image_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
         prefixes = (r"layer1\.4", "layer2", "layer3", "layer4")
         blocks = tuple(_count(tensors, rf"pretrained\.{prefix}\.(\d+)\.conv1\.weight") for prefix in prefixes)
         return {"backbone": "resnet", "resnet_blocks": blocks}
-    width, _, patch_size, _ = tensors["pretrained.model.patch_embed.proj.weight"].shape
-    positions = tensors["pretrained.model.pos_embed"].shape[1] - 1
+    width, _, patch_size, _ = _shape(tensors, "pretrained.model.patch_embed.proj.weight", 4)
+    positions = _shape(tensors, "pretrained.model.pos_embed", 3)[1] - 1
     return {
         "patch_size": patch_size,
         "width": width,
@@ -60,23 +68,23 @@ def _image_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _decoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    levels = [tensors[f"scratch.layer{level}_rn.weight"] for level in (1, 2, 3, 4)]
+    levels = [_shape(tensors, f"scratch.layer{level}_rn.weight", 4) for level in (1, 2, 3, 4)]
     return {
-        "level_channels": tuple(weight.shape[1] for weight in levels),
-        "features": levels[0].shape[0],
-        "embedding": tensors["scratch.head1.weight"].shape[0],
+        "level_channels": tuple(shape[1] for shape in levels),
+        "features": levels[0][0],
+        "embedding": _shape(tensors, "scratch.head1.weight", 4)[0],
         "batch_norm": "scratch.refinenet1.resConfUnit1.bn1.weight" in tensors,
     }
 
 
 def _text_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    context_length, width = tensors["clip_pretrained.positional_embedding"].shape
+    context_length, width = _shape(tensors, "clip_pretrained.positional_embedding", 2)
     return {
         "text_width": width,
         "text_depth": _count(tensors, r"clip_pretrained\.transformer\.resblocks\.(\d+)\."),
         "text_heads": max(1, width // _HEAD_CHANNELS),
         "context_length": context_length,
-        "vocabulary": tensors["clip_pretrained.token_embedding.weight"].shape[0],
+        "vocabulary": _shape(tensors, "clip_pretrained.token_embedding.weight", 2)[0],
     }
 
 
@@ -86,10 +94,10 @@ def _regularizer(checkpoint: Checkpoint, stated: dict[str, Any]) -> dict[str, An
         name: stated.get(name) if stated.get(name) is not None else checkpoint.hyper_parameters.get(name)
         for name in ("arch_option", "block_depth", "activation")
     }
-    present = _REGULARIZER in checkpoint.tensors
-    if not present:
-        if stated.get("arch_option"):
-            raise ValueError(f"arch_option is {stated['arch_option']}, but the file has no {_REGULARIZER}")
+    if _REGULARIZER not in checkpoint.tensors:
+        given = next((name for name, value in stated.items() if value is not None and value != 0), None)
+        if given is not None:
+            raise ValueError(f"{given} is {stated[given]}, but the file has no {_REGULARIZER}")
         return {}
     if values["arch_option"] not in (1, 2) or None in values.values():
         raise ValueError(

@@ -18,6 +18,9 @@ with warnings.catch_warnings():
     from clip.simple_tokenizer import basic_clean, whitespace_clean
 
 
+_MOST_WORDS = 50_000
+
+
 def cleaned(label: str) -> str:
     """`label` as CLIP's tokenizer sees it: repaired Unicode, HTML entities resolved, single spaces, lower case."""
     text: str = whitespace_clean(basic_clean(label)).lower()
@@ -39,8 +42,17 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
         except RuntimeError as error:
             limit = context_length - 2  # the start and end tokens take two places
             raise ValueError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
+    _forget_words()
     longest = int((tokens != 0).sum(dim=1).max()) if len(labels) else 0
     return tokens[:, :longest]
+
+
+def _forget_words() -> None:
+    """CLIP's tokenizer remembers every word it ever split, about 1 kB each; it has to forget in a server."""
+    words = clip.clip._tokenizer.cache
+    if len(words) > _MOST_WORDS:
+        words.clear()
+        words.update({word: word for word in ("<|startoftext|>", "<|endoftext|>")})
 
 
 class TextEncoder(nn.Module):

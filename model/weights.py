@@ -40,8 +40,12 @@ def _problems(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str
         for key in both
         if found[key].shape != expected[key].shape
     ]
-    types = [f"{key} {found[key].dtype}" for key in both if not found[key].is_floating_point()]
-    named = {"missing": missing, "not part of LSeg": extra, "wrong shape": shapes, "not floating-point": types}
+    types = [
+        f"{key} {found[key].dtype} {found[key].layout}"
+        for key in both
+        if not found[key].is_floating_point() or found[key].layout != torch.strided
+    ]
+    named = {"missing": missing, "not part of LSeg": extra, "wrong shape": shapes, "not plain floating-point": types}
     return [f"{what}: {_listed(entries)}" for what, entries in named.items() if entries]
 
 

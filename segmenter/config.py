@@ -13,6 +13,7 @@ from segmenter.errors import ConfigError
 
 DEVICES = ("auto", "hpu", "cuda", "cpu")
 SECTION = "lseg"
+_STEEPEST = 10  # height to width or width to height; beyond, a bucket takes more memory than any image needs
 
 # What TorchServe itself reads at the top level of model-config.yaml. It ignores any other key without a word, so a
 # misspelt one is refused here.
@@ -61,6 +62,9 @@ class StaticImageSizeParams:
         ratios = values.get("hw_ratios", cls.hw_ratios)
         if not _is_list(ratios) or not all(_is_list(r) and len(r) == 2 and all(map(_is_positive, r)) for r in ratios):
             raise ConfigError(f"hw_ratios is {ratios!r}; accepted: a list of [height, width] pairs, such as [3, 4]")
+        steep = next((ratio for ratio in ratios if max(ratio) > _STEEPEST * min(ratio)), None)
+        if steep is not None:
+            raise ConfigError(f"hw_ratios has {steep!r}; accepted: one side up to {_STEEPEST} times the other")
         sizes = values.get("short_sizes", cls.short_sizes)
         if not _is_list(sizes) or not all(isinstance(size, int) and 32 <= size <= 4096 for size in sizes):
             raise ConfigError(f"short_sizes is {sizes!r}; accepted: a list of whole numbers of pixels, 32 to 4096")
@@ -75,7 +79,7 @@ class Config:
     static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
     max_labels: int = 255  # the mask is 8 bits, and 255 itself means unlabelled
     max_label_length: int = 200  # characters; the tokenizer's time grows with the square of a word's length
-    max_image_pixels: int = 100_000_000
+    max_image_pixels: int = 64_000_000
     max_response_bytes: int = 100_000_000
     text_cache_size: int = 10_000  # labels; one takes 2 kB
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -19,6 +20,17 @@ FORMATS = tuple(
 
 # The limit on pixels is this module's, checked before anything is decoded; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
+
+# The longest side of a JPEG, and of any image: one row of scores for 255 labels then takes 67 MB and not gigabytes.
+_LONGEST_SIDE = 65_535
+
+# A progressive JPEG has about ten scans; each further one is a pass over the whole image for a few bytes of file.
+_MOST_SCANS = 100
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those with a length behind them, and the end
+_SCAN, _END = 0xDA, 0xD9
+
+# PPM as decimal text: half a minute to decode at the size of an upload.
+_PLAIN_PPM = (b"P1", b"P2", b"P3")
 
 # First bytes that only an image has, so that one cut short within its header is not called something else.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
@@ -47,6 +59,12 @@ def decode_image(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
                 f"the image is {image.width}x{image.height} = {image.width * image.height} pixels; "
                 f"accepted: up to {max_pixels}"
             )
+        if max(image.size) > _LONGEST_SIDE:
+            raise ImageTooLargeError(
+                f"the image is {image.width}x{image.height}; accepted: sides of up to {_LONGEST_SIDE} pixels"
+            )
+        if image.format in ("JPEG", "MPO") and _scans(data) > _MOST_SCANS:
+            raise InvalidImageError(f"the {image.format} image has more than {_MOST_SCANS} scans")
         try:
             image.load()
         except MemoryError:
@@ -57,6 +75,8 @@ def decode_image(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
 
 
 def _open(data: bytes) -> Image.Image:
+    if data.startswith(_PLAIN_PPM):
+        raise UnsupportedImageError("a PPM in plain text is not served; accepted: the binary kind (P4, P5, P6)")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
@@ -68,6 +88,17 @@ def _open(data: bytes) -> Image.Image:
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except _DAMAGED as error:
         raise InvalidImageError(f"the image is truncated or damaged: {error}") from error
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG has, up to the end of its first picture; counting stops above what is accepted."""
+    position, scans = 2, 0
+    while scans <= _MOST_SCANS and (found := _JPEG_MARKER.search(data, position)):
+        if data[found.start() + 1] == _END:
+            break
+        scans += data[found.start() + 1] == _SCAN
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return scans
 
 
 def _as_16_bits(image: Image.Image) -> Image.Image:

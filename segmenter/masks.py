@@ -15,7 +15,7 @@ from segmenter.buckets import Bucket
 
 UNLABELLED = 255
 
-# Elements of the score strip that is resized at once: 32 MB, whatever the image's size and the number of labels.
+# Elements of the score strip that is resized at once: 32 MB, or one row where that alone is more.
 _STRIP_ELEMENTS = 8_000_000
 
 
@@ -55,6 +55,9 @@ def make_mask(
 def _strips(logits: Tensor, height: int, width: int) -> Iterator[tuple[int, Tensor]]:
     """`logits` [K, h, w] at `height` x `width` (bilinear, pixel centres aligned), as (first row, [K, rows, width])."""
     count, source_height, source_width = logits.shape
+    if width < source_width:  # first, or a strip of a narrow image would have many rows at the width of the scores
+        logits = F.interpolate(logits[None], size=(source_height, width), mode="bilinear", align_corners=False)[0]
+        source_width = width
     rows = max(1, _STRIP_ELEMENTS // (count * width))
     for top in range(0, height, rows):
         bottom = min(top + rows, height)

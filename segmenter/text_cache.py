@@ -33,10 +33,11 @@ class TextCache:
     def __len__(self) -> int:
         return len(self._embeddings)
 
-    def remember(self, labels: Iterable[str], embeddings: Tensor) -> None:
+    def remember(self, labels: Iterable[str], embeddings: Iterable[Tensor]) -> None:
         """Keep `embeddings` [K, E] that are known already, such as those exported with the model."""
         for label, embedding in zip(labels, embeddings, strict=True):
-            self._embeddings[label] = embedding
+            # A copy: a row of a larger tensor would keep all of that tensor alive.
+            self._embeddings[label] = embedding.clone()
             self._embeddings.move_to_end(label)
         while len(self._embeddings) > self._size:
             self._embeddings.popitem(last=False)
@@ -53,6 +54,8 @@ class TextCache:
         self.counts.misses += len(unknown)
         if unknown:
             known.update(zip(unknown, self._encode(unknown), strict=True))
-        rows = torch.stack([known[label] for label in labels])
-        self.remember(known, torch.stack(list(known.values())))
-        return rows
+        for label in known:
+            if label in self._embeddings:
+                self._embeddings.move_to_end(label)
+        self.remember(unknown, [known[label] for label in unknown])
+        return torch.stack([known[label] for label in labels])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,12 @@ class LocalServer:
         """Start it with `models` ("name=file") of `model_store`, and return while they load.
 
         Raises:
-            ServerError: it runs already.
+            ServerError: it runs already, or something else listens on one of its ports.
             FileNotFoundError: no Java.
         """
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
+        self._check_ports()
         temporary = self.run_folder / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -148,6 +150,13 @@ class LocalServer:
         for orphan in alive:
             orphan.kill()
         return True
+
+    def _check_ports(self) -> None:
+        """Refuse ports in use: whoever listens there would answer for this server, which cannot start."""
+        for name, port in asdict(self.addresses).items():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise ServerError(f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port)")
 
     def _log(self, name: str) -> str:
         path = self.logs / name

@@ -141,6 +141,14 @@ CASES: dict[str, tuple[Send, int, str, str]] = {
     "an image that is no base64": ({"json": {"image": "!!!"}}, 400, "invalid_image", "no base64"),
     "an image as a number": ({"json": {"image": 5}}, 400, "invalid_image", "image is a int"),
     "an image as a URL": ({"json": {"image": "http://127.0.0.1/x.png"}}, 400, "invalid_image", "no base64"),
+    "two images": (
+        {"files": {"image": PNG, "data": JPEG}},
+        400,
+        "invalid_image",
+        "there are two images",
+    ),
+    "a strip beyond all sides": (_image(_png_claiming(70_000, 10)), 413, "image_too_large", "sides of up to 65535"),
+    "a PPM in plain text": (_image(b"P3\n1 1\n255\n1 2 3\n"), 415, "unsupported_image", "plain text"),
     "base64 of no image": ({"json": {"image": "aGVsbG8="}}, 415, "unsupported_image", "not an image"),
     "a text body": (_raw(b"hello", "text/plain"), 400, "invalid_image", "'hello'"),
     "a form for an image": (
@@ -186,6 +194,12 @@ def test_an_upload_beyond_the_servers_limit_gets_its_413(url: str) -> None:
         assert requests.post(url, data=bytes(9_000_000), timeout=60).status_code == 413
     except requests.ConnectionError as error:
         assert "reset" in str(error) or "Broken pipe" in str(error) or "aborted" in str(error)
+
+
+def test_a_client_cannot_ask_for_the_description(url: str) -> None:
+    """It belongs to the management port."""
+    answer = requests.get(url, headers={"describe": "True"}, timeout=60)
+    assert error_of(answer)["type"] == "invalid_image"
 
 
 def _headers(**headers: str) -> Callable[[str], requests.Response]:

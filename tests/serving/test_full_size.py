@@ -25,7 +25,11 @@ LABELS = ["cat", "grass", "other"]
 
 @pytest.mark.parametrize("options", [(), ("--half-clip",)], ids=["demo_e200_fp32", "demo_e200"])
 def test_a_2_gb_checkpoint_is_exported_served_and_answered(
-    options: tuple[str, ...], full_size_checkpoint: Callable[..., Path], tmp_path: Path, photo: bytes
+    options: tuple[str, ...],
+    full_size_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    photo: bytes,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """ViT-L/16 with CLIP in float32 and float16; the figures printed are for the record, none is a limit."""
     checkpoint = full_size_checkpoint("clip_vitl16_384", *options)
@@ -46,11 +50,12 @@ def test_a_2_gb_checkpoint_is_exported_served_and_answered(
     # The same from the checkpoint itself, with none of the export's changes; rounding may turn a tie.
     direct = Segmenter.load(checkpoint, Config(device="cpu"), CpuDevice()).segment(photo, LABELS)
     assert np.mean(mask.indices == direct.mask) > 0.999
-    print(
-        f"\ncheckpoint {checkpoint.stat().st_size / 1e9:.2f} GB: exported in {exported - started:.0f} s with a peak of "
-        f"{peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, answered in {answered - ready:.1f} s "
-        f"({answer.headers['Server-Timing']}), worker {memory / 1e9:.2f} GB"
-    )
+    with capsys.disabled():
+        print(
+            f"\ncheckpoint {checkpoint.stat().st_size / 1e9:.2f} GB: exported in {exported - started:.0f} s "
+            f"with a peak of {peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, answered in {answered - ready:.1f} s "
+            f"({answer.headers['Server-Timing']}), worker {memory / 1e9:.2f} GB"
+        )
 
 
 def _export(checkpoint: Path, store: Path) -> int:

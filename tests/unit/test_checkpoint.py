@@ -64,6 +64,15 @@ def _write_parallel(net: LSeg, path: Path) -> None:
     torch.save({f"module.net.{key}": tensor for key, tensor in langseg_tensors(net).items()}, path)
 
 
+def _write_under_another_name(net: LSeg, path: Path) -> None:
+    tensors = {f"model.module.net.{key}": tensor for key, tensor in langseg_tensors(net).items()}
+    torch.save({"model_state_dict": tensors}, path)
+
+
+def _write_safetensors_of_others(net: LSeg, path: Path) -> None:
+    save_file(langseg_tensors(net), path, metadata={"format": "pt", "architecture": "ViT-L"})
+
+
 def _write_safetensors(net: LSeg, path: Path) -> None:
     save_file(langseg_tensors(net), path)
 
@@ -80,6 +89,8 @@ def _write_old_format(net: LSeg, path: Path) -> None:
         _write_bare,
         _write_nested,
         _write_parallel,
+        _write_under_another_name,
+        _write_safetensors_of_others,
         _write_safetensors,
         _write_old_format,
     ],
@@ -125,6 +136,16 @@ def test_a_block_that_nothing_explains_is_refused(tmp_path: Path) -> None:
     _same(LSeg.from_checkpoint(tmp_path / "block.ckpt", arch_option=2, block_depth=2, activation="lrelu"), net)
 
 
+@pytest.mark.parametrize("depth", [2.5, -1, 10**9, "2"])
+def test_a_depth_that_cannot_be_is_refused(depth: object, tmp_path: Path) -> None:
+    net = random_network(replace(SMALL, arch_option=2, block_depth=2))
+    content = lightning_checkpoint(net)
+    content["hyper_parameters"]["block_depth"] = depth
+    torch.save(content, tmp_path / "block.ckpt")
+    with pytest.raises(CheckpointError, match=f"block_depth is {depth!r}; accepted: a whole number from 0 to 100"):
+        LSeg.from_checkpoint(tmp_path / "block.ckpt")
+
+
 def test_an_option_that_contradicts_the_tensors_is_refused(small_checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match=r"arch_option is 1, but the file has no scratch\.head_block"):
         LSeg.from_checkpoint(small_checkpoint, arch_option=1)
@@ -148,6 +169,14 @@ def _with_wrong_shape(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, "scratch.refinenet2.out_conv.bias": torch.zeros(31)}
 
 
+def _with_a_scalar(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**tensors, "scratch.head1.weight": torch.tensor(1.0)}
+
+
+def _with_a_sparse_one(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**tensors, "scratch.head1.bias": torch.zeros(48).to_sparse()}
+
+
 def _with_integers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, "scratch.head1.bias": torch.zeros(48, dtype=torch.int64)}
 
@@ -159,7 +188,9 @@ def _with_integers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         (_with_block_missing, r"missing: pretrained\.model\.blocks\.2\.attn\.qkv\.bias"),
         (_with_extra, r"not part of LSeg: scratch\.layer5_rn\.weight"),
         (_with_wrong_shape, r"wrong shape: scratch\.refinenet2\.out_conv\.bias \[31\] for \[32\]"),
-        (_with_integers, r"not floating-point: scratch\.head1\.bias torch\.int64"),
+        (_with_integers, r"not plain floating-point: scratch\.head1\.bias torch\.int64"),
+        (_with_a_scalar, r"wrong shape: scratch\.head1\.weight \[\]"),
+        (_with_a_sparse_one, r"not plain floating-point: scratch\.head1\.bias torch\.float32 torch\.sparse_coo"),
     ],
 )
 def test_a_file_that_does_not_fit_exactly_is_refused_by_key(
@@ -174,7 +205,8 @@ def test_a_file_that_does_not_fit_exactly_is_refused_by_key(
     ("content", "message"),
     [
         (b"", "not a readable checkpoint"),
-        (b"<html>no such file</html>", "not a readable checkpoint"),
+        (b"<html>no such file</html>", r"not a checkpoint but text \(a Git LFS pointer, or a web page\?\)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\n", "not a checkpoint but text"),
         (b"\x08\x00\x00\x00\x00\x00\x00\x00{", "not a readable checkpoint"),
         (b"PK\x03\x04 cut short", "not a readable checkpoint"),
     ],
@@ -192,6 +224,8 @@ def test_a_file_of_another_kind_is_refused(content: bytes, message: str, tmp_pat
         ({"state_dict": "text"}, "its state_dict is a str"),
         ({"state_dict": {"a": 1}}, "'a' is a int, not a tensor"),
         ([torch.zeros(3)], "holds a list"),
+        ({"state_dict": {1: torch.zeros(3)}}, "not a state dict: 1 is a Tensor"),
+        ({"scratch.head1.weight": torch.tensor(1.0)}, "missing pretrained"),
     ],
 )
 def test_other_content_is_refused(content: object, message: str, tmp_path: Path) -> None:
@@ -293,10 +327,11 @@ print(peak() - before)
 
 @pytest.mark.parametrize("options", [(), ("--half-clip",)], ids=["float32", "CLIP in float16"])
 def test_loading_takes_less_than_1_3_times_the_file(
-    options: tuple[str, ...], full_size_checkpoint: Callable[..., Path]
+    options: tuple[str, ...], full_size_checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = full_size_checkpoint("clip_vitb32_384", *options)
     run = subprocess.run([sys.executable, "-c", _MEASURE, path], capture_output=True, text=True, check=True)
     ratio = int(run.stdout) / path.stat().st_size
-    print(f"{path.name}: peak memory {ratio:.2f} times the file")
+    with capsys.disabled():
+        print(f"\n{path.name}: peak memory {ratio:.2f} times the file")
     assert ratio < 1.3

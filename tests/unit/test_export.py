@@ -132,9 +132,10 @@ def test_other_networks_pass_their_check(variant: object, tmp_path: Path) -> Non
     assert replace(summary.architecture, batch_norm=True) == net.architecture
 
 
-def test_bfloat16_halves_the_image_side(options: Options, tmp_path: Path) -> None:
+def test_bfloat16_halves_the_image_side(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
     exact, small = export(options), export(replace(options, precision="bfloat16", name="half"))
-    print(f"bfloat16: logits within {small.difference.largest:.3f}, {small.difference.agreement:.1%} the same")
+    with capsys.disabled():
+        print(f"\nbfloat16: logits within {small.difference.largest:.3f}, {small.difference.agreement:.1%} the same")
     assert exact.difference.largest < small.difference.largest < 0.5
     assert small.bytes < exact.bytes
     assert Segmenter.load(small.target).net.head.weight.dtype == torch.bfloat16
@@ -152,6 +153,35 @@ def test_published_ade20k_names_are_cut_as_lang_seg_cuts_them() -> None:
 def test_ade20k_published_with_its_two_screens_is_exported(options: Options) -> None:
     export(replace(options, labels="ade20k-published"))
     assert Segmenter.load(options.target).label_set.count("screen") == 2
+
+
+def _a_folder_of_ones_own(options: Options) -> Options:
+    (options.output / "lseg").mkdir(parents=True)
+    (options.output / "lseg" / "thesis.txt").write_text("precious")
+    return replace(options, archive_format="no-archive")
+
+
+def _a_file_in_place_of_a_folder(options: Options) -> Options:
+    options.output.mkdir()
+    (options.output / "lseg").write_text("precious")
+    return replace(options, archive_format="no-archive")
+
+
+@pytest.mark.parametrize(
+    ("occupy", "message"),
+    [
+        (_a_folder_of_ones_own, "is a folder that is no exported model; it is left as it is"),
+        (_a_file_in_place_of_a_folder, "is a file; a folder cannot take its place"),
+    ],
+)
+def test_what_is_no_archive_is_never_replaced(
+    occupy: Callable[[Options], Options], message: str, options: Options
+) -> None:
+    options = occupy(options)
+    with pytest.raises(ExportError, match=message):
+        export(options)
+    kept = options.target / "thesis.txt" if options.target.is_dir() else options.target
+    assert kept.read_text() == "precious"
 
 
 def _bad_labels(options: Options) -> Options:

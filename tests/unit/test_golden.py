@@ -16,7 +16,9 @@ TOLERANCE = 1e-3
 
 
 @pytest.mark.parametrize("name", ["clip_vitb32_384", "clip_vitl16_384"])
-def test_logits_equal_the_golden_ones(name: str, golden: Path, full_size_checkpoint: Callable[..., Path]) -> None:
+def test_logits_equal_the_golden_ones(
+    name: str, golden: Path, full_size_checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     reference = np.load(golden / f"{name}.npz")
     labels = json.loads(str(reference["meta"]))["labels"]
     net = LSeg.from_checkpoint(full_size_checkpoint(name))
@@ -25,5 +27,6 @@ def test_logits_equal_the_golden_ones(name: str, golden: Path, full_size_checkpo
         found = net.logits(pixels, labels)[0].numpy()
         expected = reference[f"logits{size}_s8"]
         difference = np.abs(found[:, ::8, ::8] - expected).max()
-        print(f"{name} {size}: largest difference {difference:.1e}")
+        with capsys.disabled():
+            print(f"\n{name} {size}: largest difference {difference:.1e}")
         assert difference < TOLERANCE

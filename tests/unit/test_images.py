@@ -371,3 +371,40 @@ def test_flipped_bytes_give_pixels_or_an_error_with_an_answer(file_format: str) 
 def test_the_signature_alone_is_no_picture() -> None:
     with pytest.raises(InvalidImageError):
         decode_image(PNG_SIGNATURE, LIMIT)
+
+
+def _with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan stands there `count` times more."""
+    data = encoded(PICTURE, "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + data[last:end] * count + data[end:]
+
+
+def test_a_progressive_jpeg_with_a_few_more_scans_is_decoded() -> None:
+    assert _decode(_with_scans(20)).shape == PICTURE.shape
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_with_400() -> None:
+    """Each is a few bytes of file and a pass over the whole image: a small file could hold a worker for hours."""
+    with pytest.raises(InvalidImageError, match="more than 100 scans") as caught:
+        decode_image(_with_scans(5_000), LIMIT)
+    assert caught.value.status == 400
+
+
+def test_a_scan_of_an_embedded_thumbnail_is_not_counted() -> None:
+    thumbnail = _with_scans(5_000)[:60_000]
+    exif = b"Exif\x00\x00" + thumbnail
+    data = encoded(PICTURE, "JPEG")
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    assert _decode(data[:2] + segment + data[2:]).shape == PICTURE.shape
+
+
+def test_a_side_that_is_too_long_is_refused_with_413() -> None:
+    with pytest.raises(ImageTooLargeError, match=r"70000x1; accepted: sides of up to 65535"):
+        decode_image(encoded(np.zeros((1, 70_000, 3), dtype=np.uint8), "PNG"), LIMIT)
+
+
+@pytest.mark.parametrize("kind", [b"P1\n2 2\n0 1 1 0\n", b"P2\n1 1\n255\n7\n", b"P3\n1 1\n255\n1 2 3\n"])
+def test_a_ppm_in_plain_text_is_refused_with_415(kind: bytes) -> None:
+    with pytest.raises(UnsupportedImageError, match="plain text"):
+        decode_image(kind, LIMIT)

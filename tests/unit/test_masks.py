@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -139,3 +142,28 @@ def test_scores_are_left_as_they_are() -> None:
     before = scores.clone()
     make_mask(scores, BUCKET, 64, 96, threshold=0.5, with_scores=True)
     assert torch.equal(scores, before)
+
+
+_MEASURE = """
+import resource, torch
+from segmenter.buckets import Bucket
+from segmenter.masks import make_mask
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+scores = torch.randn(255, 240, 320)
+make_mask(scores, Bucket(480, 640), 480, 640)
+before = peak()
+make_mask(scores, Bucket(480, 640), {height}, {width})
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(("height", "width"), [(60_000, 1), (1, 60_000), (4_000, 3_000)])
+def test_no_shape_of_image_takes_much_memory(height: int, width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """255 labels at full size would be 12 GB for the last of these."""
+    program = _MEASURE.format(height=height, width=width)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    with capsys.disabled():
+        print(
+            f"\nmask of 255 labels at {height}x{width}: {int(run.stdout) / 1e6:.0f} MB more than at the bucket's size"
+        )
+    assert int(run.stdout) < 500e6

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import LSeg
+from model import LSeg, text_encoder
 from segmenter.text_cache import TextCache
 
 
@@ -118,3 +118,21 @@ def test_cached_embeddings_are_those_of_the_network(small_net: LSeg) -> None:
         cache.embeddings(["a cat", "日本"])
         found = cache.embeddings(["sky", "日本", "a cat"])
         torch.testing.assert_close(found, small_net.encode_labels(["sky", "日本", "a cat"]), rtol=0, atol=1e-5)
+
+
+def test_a_label_kept_does_not_keep_the_others_of_its_request() -> None:
+    """A row of a larger tensor would hold all of it in memory for as long as the label is remembered."""
+    cache = TextCache(Encoder(), size=1_000)
+    cache.embeddings([f"label {number}" for number in range(200)])
+    assert cache._embeddings["label 7"].untyped_storage().nbytes() == 2 * 4
+
+
+def test_the_tokenizer_forgets_words_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_encoder, "_MOST_WORDS", 50)
+    before = text_encoder.tokenize(["traffic light"])
+    for number in range(100):
+        text_encoder.tokenize([f"w{number}ord"])
+    from clip import clip  # after the model, which makes it importable
+
+    assert len(clip._tokenizer.cache) < 60
+    assert torch.equal(text_encoder.tokenize(["traffic light"]), before)
