@@ -53,7 +53,8 @@ def test_a_2_gb_checkpoint_is_exported_served_and_answered(
     with capsys.disabled():
         print(
             f"\ncheckpoint {checkpoint.stat().st_size / 1e9:.2f} GB: exported in {exported - started:.0f} s "
-            f"with a peak of {peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, answered in {answered - ready:.1f} s "
+            f"with a peak of {peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, "
+            f"answered in {answered - ready:.1f} s "
             f"({answer.headers['Server-Timing']}), worker {memory / 1e9:.2f} GB"
         )
 
