@@ -44,7 +44,7 @@ def exif_orientation(orientation: int) -> bytes:
 
 
 def stored(upright: Pixels, orientation: int) -> Pixels:
-    """The pixels as a camera stores them so that a viewer that obeys `orientation` shows `upright` (EXIF 2.3, 4.6.4)."""
+    """The pixels as a camera stores them, so that a viewer obeying `orientation` shows `upright` (EXIF 2.3, 4.6.4)."""
     arrangements: dict[int, Pixels] = {
         1: upright,
         2: upright[:, ::-1],
