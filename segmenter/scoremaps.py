@@ -18,6 +18,8 @@ Rule = Literal["centres", "corners", "nearest"]
 
 # Elements of a strip: 32 MB, whatever the image's size and the number of labels.
 _STRIP_ELEMENTS = 8_000_000
+# A narrow map may be made from wider ones, whose rows must be bounded as well.
+_LEAST_STRIP_WIDTH = 1024
 
 
 class ScoreMap(Protocol):
@@ -121,7 +123,7 @@ class Summed:
 def strips(scores: ScoreMap) -> Iterator[tuple[int, Tensor]]:
     """The whole map from top to bottom, as (first row, [K, rows, W])."""
     count, height, width = scores.shape
-    rows = max(1, _STRIP_ELEMENTS // (count * width))
+    rows = max(1, _STRIP_ELEMENTS // (count * max(width, _LEAST_STRIP_WIDTH)))
     for top in range(0, height, rows):
         yield top, scores.rows(torch.arange(top, min(top + rows, height)))
 
