@@ -166,6 +166,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _offset(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 1000")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evaluation", description="Measure accuracy at the endpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -184,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", required=True, help="a file (lines, JSON list, or JSON value: label) or a set's name"
     )
     folder.add_argument("--ignore", default="255", help="values that do not count, such as 255,0-6 (default: 255)")
-    folder.add_argument("--offset", type=int, default=0, help="value of the first label; lower ones do not count")
+    folder.add_argument("--offset", type=_offset, default=0, help="value of the first label; lower ones do not count")
     folder.add_argument("--image-suffix", default="", help="end of the image names, such as _leftImg8bit")
     folder.add_argument("--truth-suffix", default="", help="end of the truth names, such as _gtFine_labelIds")
     folder.set_defaults(run=_folder)

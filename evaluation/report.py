@@ -134,6 +134,16 @@ def _worst(samples: Sequence[Sample], records: Mapping[str, Record], count: int,
             judged.append((accuracy, sample.name, sample))
     judged.sort(key=lambda one: one[:2])
     return [
-        Pictures(f"{name}: pixel accuracy {accuracy:.4f}", comparison(sample, masks / f"{name}.png"))
+        Pictures(
+            f"{name}: pixel accuracy {accuracy:.4f}; {_mistakes(sample.labels, records[name])}",
+            comparison(sample, masks / f"{name}.png"),
+        )
         for accuracy, name, sample in judged[:_WORST]
     ]
+
+
+def _mistakes(labels: Sequence[str], record: Record) -> str:
+    """The confusions that cost the most pixels."""
+    found = (*labels, "nothing")
+    wrong = sorted((cell for cell in record.cells if cell[0] != cell[1]), key=lambda cell: -cell[2])
+    return ", ".join(f"{labels[true]} taken for {found[column]}" for true, column, _ in wrong[:3]) or "no mistakes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +191,3 @@ def write_zero_shot_report(
     ]
     write_page(folder / "report.html", title, failure_warning(records, len(pairs)), tables, [])
     return summary
-
-
-def with_prefix(pairs: Sequence[Pair], prefix: str) -> list[Pair]:
-    """The same pairs under names that tell folds apart."""
-    return [replace(pair, sample=replace(pair.sample, name=f"{prefix}{pair.sample.name}")) for pair in pairs]

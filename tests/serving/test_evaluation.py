@@ -98,6 +98,7 @@ def test_the_report_is_complete(ade20k_server: LocalServer, data: Path, tmp_path
     assert page.count("<img") == 3 * 4
     assert "mIoU over all labels" in page
     assert "incomplete" not in page
+    assert page.count(" taken for ") == 3 * 3
     assert "http://" not in page, "a report must not fetch anything"
     with (tmp_path / "confusion.csv").open() as file:
         rows = list(csv.reader(file))
