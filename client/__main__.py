@@ -16,13 +16,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m client", description="Segment a photo with a running server.")
     parser.add_argument("image", type=Path)
     parser.add_argument("--labels", help="separated by commas (default: the label set of the model)")
+    parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
     parser.add_argument("--output", type=Path, default=Path("mask.png"), help="(default: %(default)s)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
     parser.add_argument("--model", default="lseg", help="(default: %(default)s)")
     arguments = parser.parse_args()
     labels = arguments.labels.split(",") if arguments.labels else None
     try:
-        mask = LSegClient(arguments.url, arguments.model).segment(arguments.image.read_bytes(), labels)
+        with LSegClient(arguments.url, arguments.model) as client:
+            mask = client.segment(arguments.image.read_bytes(), labels, mode=arguments.mode)
     except (ClientError, requests.RequestException, OSError) as error:
         print(f"no mask: {error}", file=sys.stderr)
         return 1

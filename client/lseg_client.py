@@ -51,8 +51,27 @@ class LSegClient:
         self._timeout = timeout
         self._session = requests.Session()
 
-    def segment(self, image: bytes, labels: Sequence[str] | None = None, *, threshold: float = 0.0) -> Mask:
-        """The mask of the image file `image`; without `labels`, of the label set exported with the model.
+    def __enter__(self) -> LSegClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def segment(
+        self,
+        image: bytes,
+        labels: Sequence[str] | None = None,
+        *,
+        threshold: float = 0.0,
+        mode: str | None = None,
+    ) -> Mask:
+        """The mask of the image file `image`.
+
+        Without `labels`, of the label set exported with the model; without `mode` (fast or accurate), in the server's.
 
         Raises:
             ClientError: the server refused the request.
@@ -61,6 +80,8 @@ class LSegClient:
         fields = {"format": "png", "threshold": str(threshold)}
         if labels is not None:
             fields["labels"] = json.dumps(list(labels))
+        if mode is not None:
+            fields["mode"] = mode
         answer = self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
         if not answer.ok:
             raise ClientError(answer.status_code, _message(answer))
@@ -69,10 +90,10 @@ class LSegClient:
 
 def read_mask(png: bytes) -> Mask:
     """A mask from the bytes of its PNG."""
-    picture = Image.open(io.BytesIO(png))
-    picture.load()
-    legend = tuple(LegendEntry(**entry) for entry in json.loads(str(picture.info["legend"])))
-    return Mask(png, np.asarray(picture), legend)
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.load()
+        legend = tuple(LegendEntry(**entry) for entry in json.loads(str(picture.info["legend"])))
+        return Mask(png, np.asarray(picture), legend)
 
 
 def _message(answer: requests.Response) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
+from labelsets import published_labels
 from segmenter import Config
 from segmenter.errors import InvalidLabelsError
 from segmenter.labels import checked_labels
 
-_ADE20K_FILE = Path(__file__).parent / "labelsets" / "ade20k.txt"
+_PACKAGED = ("ade20k", "ade20k-published")
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,13 @@ class LabelSet:
 def load_label_set(name: str, config: Config) -> LabelSet:
     """The label set `ade20k` (clean names), `ade20k-published` (as lang-seg cuts them), or the one in the file `name`.
 
-    lang-seg takes names up to their first space, so 14 of the 150 lose a word ("traffic light" becomes "traffic") and
-    classes 59 and 131 are both "screen". The published figures rest on that.
-
     A file holds one label a line, or a JSON list.
 
     Raises:
         ExportError: there is no such file, or what it holds cannot be labels.
     """
-    if name in ("ade20k", "ade20k-published"):
-        clean = _ADE20K_FILE.read_text(encoding="utf-8").splitlines()
-        return LabelSet(name, tuple(clean if name == "ade20k" else (label.split()[0] for label in clean)))
+    if name in _PACKAGED:
+        return LabelSet(name, published_labels(name))
     path = Path(name)
     try:
         text = path.read_text(encoding="utf-8")

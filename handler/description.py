@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from handler.requests import FORMATS, GEOMETRIES
-from segmenter import Segmenter
+from segmenter import Config, Segmenter
+from segmenter.config import MODES
 from segmenter.images import FORMATS as IMAGE_FORMATS
-from segmenter.segmenter import MODES
 
 
 def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
@@ -34,11 +35,12 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_image_pixels": config.max_image_pixels,
             "max_response_bytes": max_response_bytes,
         },
-        "request": _request_schema(config.max_labels),
+        "accurate": asdict(config.accurate),
+        "request": _request_schema(config),
     }
 
 
-def _request_schema(max_labels: int) -> dict[str, Any]:
+def _request_schema(config: Config) -> dict[str, Any]:
     """JSON Schema of the JSON form; the multipart form has the same fields."""
     fraction = {"type": "number", "minimum": 0, "maximum": 1}
     return {
@@ -47,9 +49,9 @@ def _request_schema(max_labels: int) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "image": {"type": "string", "description": f"base64 or data URI of {', '.join(IMAGE_FORMATS)}"},
-            "labels": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": max_labels},
+            "labels": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": config.max_labels},
             "format": {"enum": list(FORMATS), "default": "png"},
-            "mode": {"enum": list(MODES), "default": "fast"},
+            "mode": {"enum": list(MODES), "default": config.mode},
             "threshold": {**fraction, "default": 0},
             "alpha": {**fraction, "default": 0.5},
             "geometry": {"enum": list(GEOMETRIES), "default": "rle"},

@@ -50,7 +50,8 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers) -> Prepared:
     segmenter.check_tokens(labels or segmenter.label_set)
     start = time.perf_counter()
     image = decode_image(request.image, segmenter.config.max_image_pixels)
-    job = Job(image, labels, request.threshold, with_scores=request.format == "json")
+    mode = request.mode or segmenter.config.mode
+    job = Job(image, labels, request.threshold, with_scores=request.format == "json", mode=mode)
     return Prepared(request, job, time.perf_counter() - start)
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from segmenter.config import MODES
 from segmenter.errors import (
     InvalidImageError,
     InvalidLabelsError,
@@ -20,7 +21,6 @@ from segmenter.errors import (
     InvalidRequestError,
     UnsupportedImageError,
 )
-from segmenter.segmenter import MODES
 
 FORMATS = ("png", "color", "overlay", "json", "npz", "zip")
 GEOMETRIES = ("rle", "polygons", "label_studio")
@@ -47,7 +47,7 @@ class Request:
     image: bytes
     labels: list[object] | None = None  # None: the label set exported with the model
     format: str = "png"
-    mode: str = "fast"
+    mode: str | None = None  # None: what the configuration says
     threshold: float = 0.0
     alpha: float = 0.5
     geometry: str = "rle"
@@ -83,7 +83,7 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str]) -> Requ
         image=_image(fields.get("image")),
         labels=_labels(fields["labels"]) if "labels" in fields else None,
         format=_one_of("format", fields.get("format", _accepted_format(headers.get("accept", ""))), FORMATS),
-        mode=_one_of("mode", fields.get("mode", "fast"), MODES),
+        mode=_one_of("mode", fields["mode"], MODES) if "mode" in fields else None,
         threshold=_fraction("threshold", fields.get("threshold", 0.0)),
         alpha=_fraction("alpha", fields.get("alpha", 0.5)),
         geometry=_one_of("geometry", fields.get("geometry", "rle"), GEOMETRIES),

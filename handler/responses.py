@@ -113,7 +113,7 @@ def _overlay(request: Request, image: Pixels, result: Segmentation, served: Serv
 
 
 def _npz(request: Request, image: Pixels, result: Segmentation, served: Served) -> bytes:
-    """Scores at the network's own resolution [K, h, w] as float16, with their labels; loads without pickle."""
+    """Scores [K, h, w] as float16, with their labels, loading without pickle; `Segmentation` says their size."""
     height, width = result.mask.shape
     buffer = io.BytesIO()
     np.savez(
@@ -133,7 +133,7 @@ def _json(request: Request, image: Pixels, result: Segmentation, served: Served)
         "width": width,
         "height": height,
         "model": {"name": served.model_name, "version": served.model_version},
-        "mode": request.mode,
+        "mode": result.mode,
         "device": served.device,
         "timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in result.seconds.items()},
         "labels": _label_entries(request, result),

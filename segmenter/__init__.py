@@ -1,6 +1,7 @@
 """Inference: devices, shape buckets, text cache and masks. Knows nothing of HTTP or TorchServe."""
 
 from segmenter.config import Config
-from segmenter.segmenter import Job, Segmentation, Segmenter
+from segmenter.jobs import Job, Segmentation
+from segmenter.segmenter import Segmenter
 
 __all__ = ["Config", "Job", "Segmentation", "Segmenter"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import yaml
 from segmenter.errors import ConfigError
 
 DEVICES = ("auto", "hpu", "cuda", "cpu")
+MODES = ("fast", "accurate")
+RESIZES = ("bilinear", "nearest")
 SECTION = "lseg"
 _STEEPEST = 10  # height to width or width to height; beyond, a bucket takes more memory than any image needs
 
@@ -72,11 +74,59 @@ class StaticImageSizeParams:
 
 
 @dataclass(frozen=True)
+class AccurateParams:
+    """Accurate mode: scales, mirror images and a sliding window; the defaults are lang-seg's published evaluation."""
+
+    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    flip: bool = True  # whether the mirror image of each window counts as well
+    crop_size: int = 480  # pixels, side of the window
+    base_size: int = 520  # pixels, long side of the image at scale 1
+    stride: int = 320  # pixels from one window to the next
+    resize: str = "bilinear"  # of images and scores; the Gaudi fork's demo used nearest
+
+    @property
+    def passes(self) -> int:
+        """How often each window goes through the network."""
+        return 2 if self.flip else 1
+
+    @property
+    def divisor(self) -> int:
+        """What turns the published sum of logits into their mean."""
+        return len(self.scales) * self.passes
+
+    @classmethod
+    def from_mapping(cls, values: object) -> AccurateParams:
+        """Checked values of the key `accurate`."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"accurate is {values!r}; accepted: {', '.join(names)}")
+        _refuse_unknown("accurate.", values, set(names))
+        scales = values.get("scales", cls.scales)
+        if not _is_list(scales) or not all(_is_positive(scale) and scale <= 8 for scale in scales):
+            raise ConfigError(f"accurate.scales is {scales!r}; accepted: a list of numbers above 0, up to 8")
+        return cls(**{**values, "scales": tuple(float(scale) for scale in scales)})
+
+    def __post_init__(self) -> None:
+        """Refuse windows that the network cannot take or that would not cover the image."""
+        _check_whole_number("accurate.crop_size", self.crop_size, 32, 4096)
+        if self.crop_size % 32:
+            raise ConfigError(f"accurate.crop_size is {self.crop_size!r}; accepted: a multiple of 32")
+        _check_whole_number("accurate.base_size", self.base_size, 32, 8192)
+        _check_whole_number("accurate.stride", self.stride, 1, self.crop_size)
+        if not isinstance(self.flip, bool):
+            raise ConfigError(f"accurate.flip is {self.flip!r}; accepted: true, false")
+        if self.resize not in RESIZES:
+            raise ConfigError(f"accurate.resize is {self.resize!r}; accepted: {', '.join(RESIZES)}")
+
+
+@dataclass(frozen=True)
 class Config:
     """Every key of the `lseg` section, with the values that hold where it says nothing."""
 
     device: str = "auto"
+    mode: str = "fast"  # for requests that name none
     static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
+    accurate: AccurateParams = field(default_factory=AccurateParams)
     max_labels: int = 255  # the mask is 8 bits, and 255 itself means unlabelled
     max_label_length: int = 200  # characters; the tokenizer's time grows with the square of a word's length
     max_image_pixels: int = 64_000_000
@@ -87,6 +137,8 @@ class Config:
         """Refuse values that no request could be served with."""
         if self.device not in DEVICES:
             raise ConfigError(f"device is {self.device!r}; accepted: {', '.join(DEVICES)}")
+        if self.mode not in MODES:
+            raise ConfigError(f"mode is {self.mode!r}; accepted: {', '.join(MODES)}")
         for name, lowest, highest in (
             ("max_labels", 1, 255),
             ("max_label_length", 1, 1_000),
@@ -94,9 +146,7 @@ class Config:
             ("max_response_bytes", 1_000, 2_000_000_000),
             ("text_cache_size", 1, 10_000_000),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-                raise ConfigError(f"{name} is {value!r}; accepted: a whole number from {lowest} to {highest}")
+            _check_whole_number(name, getattr(self, name), lowest, highest)
 
     @classmethod
     def from_mapping(cls, document: Mapping[str, Any]) -> Config:
@@ -115,6 +165,8 @@ class Config:
         values = dict(section)
         if "static_image_size_params" in values:
             values["static_image_size_params"] = StaticImageSizeParams.from_mapping(values["static_image_size_params"])
+        if "accurate" in values:
+            values["accurate"] = AccurateParams.from_mapping(values["accurate"])
         return cls(**values)
 
     @classmethod
@@ -154,6 +206,11 @@ def _refuse_unknown(prefix: str, values: Mapping[str, Any], known: set[str] | fr
     unknown = sorted(str(key) for key in values if key not in known)
     if unknown:
         raise ConfigError(f"unknown key {prefix + unknown[0]!r}; accepted: {', '.join(sorted(known))}")
+
+
+def _check_whole_number(name: str, value: object, lowest: int, highest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ConfigError(f"{name} is {value!r}; accepted: a whole number from {lowest} to {highest}")
 
 
 def _is_list(value: object) -> bool:

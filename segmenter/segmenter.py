@@ -1,58 +1,38 @@
-"""Images and labels in, masks out: the stages of fast mode, one pass over the whole image."""
+"""Images and labels in, masks out.
+
+Fast mode is one pass over the whole image, accurate mode the published evaluation of `segmenter.accurate`.
+"""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from model import Architecture, LSeg, read_checkpoint
 from model.text_encoder import tokenize
+from segmenter.accurate import ScoreCollector, make_crops, stack_crops
 from segmenter.archive import CONFIG_FILE, Archive, unpack
 from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
-from segmenter.config import Config
+from segmenter.config import MODES, Config
 from segmenter.devices import Device, choose_device
-from segmenter.errors import InvalidLabelsError
+from segmenter.errors import InvalidLabelsError, InvalidOptionError
 from segmenter.images import decode_image
+from segmenter.jobs import Job, Pixels, Segmentation, Work
 from segmenter.labels import checked_labels
-from segmenter.masks import make_mask
+from segmenter.masks import bucket_logits
+from segmenter.scoremaps import assembled
 from segmenter.text_cache import TextCache
-
-Pixels = npt.NDArray[np.uint8]
-MODES = ("fast",)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to segment."""
-
-    image: Pixels  # [H, W, 3], RGB
-    labels: tuple[str, ...] | None = None  # None: the label set exported with the model
-    threshold: float = 0.0
-    with_scores: bool = False  # mean score of each label
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """One image, segmented."""
-
-    labels: tuple[str, ...]
-    mask: Pixels  # [H, W]: index into labels, 255 where unlabelled
-    bucket: Bucket  # the size at which the network saw the image
-    scores: Tensor  # float32 [K, h, w]: scores at the network's own resolution, half the bucket's
-    mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over each label's pixels, where it was asked for
-    seconds: dict[str, float] = field(default_factory=dict)  # by stage: text, image, mask
 
 
 class Segmenter:
@@ -127,52 +107,100 @@ class Segmenter:
         labels: Sequence[str] | None = None,
         *,
         threshold: float = 0.0,
+        mode: str | None = None,
     ) -> Segmentation:
         """Segment one image: a file's path or bytes, or RGB pixels uint8 [H, W, 3].
 
+        `mode` is fast or accurate; without it, what the configuration says.
+
         Raises:
-            InvalidRequestError: the image or the labels cannot be used; see the tree in `segmenter.errors`.
+            InvalidRequestError: the image, the labels or the mode cannot be used; see the tree in `segmenter.errors`.
         """
+        mode = mode or self.config.mode
+        if mode not in MODES:
+            raise InvalidOptionError(f"mode is {mode!r}; accepted: {', '.join(MODES)}", "mode")
         if isinstance(image, str | Path):
             image = Path(image).read_bytes()
         pixels = decode_image(image, self.config.max_image_pixels) if isinstance(image, bytes) else image
         checked = None if labels is None else checked_labels(labels, self.config)
-        return self.segment_batch([Job(pixels, checked, threshold)])[0]
+        return self.segment_batch([Job(pixels, checked, threshold, mode=mode)])[0]
 
     @torch.no_grad()
     def segment_batch(self, jobs: Sequence[Job]) -> list[Segmentation]:
         """Segment several images, each with its own labels; those of one bucket go through the network together.
+
+        So do the windows of all images in accurate mode.
 
         Raises:
             InvalidLabelsError: labels that are not checked yet, or none where the model has no label set.
         """
         seconds: list[dict[str, float]] = [{} for _ in jobs]
         labels, text = self._encode_text(jobs, seconds)
-        buckets = [choose_bucket(self.buckets, *job.image.shape[:2]) for job in jobs]
-        scores: dict[int, Tensor] = {}
+        work = [Work(index, job, labels[index], text[index], seconds[index]) for index, job in enumerate(jobs)]
+        results = [
+            *self._segment_fast([one for one in work if one.job.mode == "fast"]),
+            *self._segment_accurate([one for one in work if one.job.mode == "accurate"]),
+        ]
+        return [result for _, result in sorted(results, key=lambda pair: pair[0])]
+
+    def _segment_fast(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
+        buckets = [choose_bucket(self.buckets, *one.size) for one in work]
         for bucket, members in self._batches(buckets):
-            with _timed("image", [seconds[index] for index in members]):
-                pixels = self.device.to_device(torch.stack([fit(jobs[index].image, bucket) for index in members]))
+            batch = [work[index] for index in members]
+            scores: list[Tensor] = []
+            with _timed("image", [one.seconds for one in batch]):
+                pixels = self.device.to_device(torch.stack([fit(one.job.image, bucket) for one in batch]))
                 embeddings = self.net.pixel_embeddings(pixels)
-                for row, index in enumerate(members):
-                    one = self.net.scores(embeddings[row : row + 1], text[index])[0]
-                    scores[index] = self.device.to_host(one)
-        results = []
-        for index, job in enumerate(jobs):
-            with _timed("mask", [seconds[index]]):
-                mask = make_mask(
-                    scores[index],
-                    buckets[index],
-                    *job.image.shape[:2],
-                    threshold=job.threshold,
-                    with_scores=job.with_scores,
-                )
-            results.append(
-                Segmentation(
-                    labels[index], mask.indices, buckets[index], scores[index], mask.mean_scores, seconds[index]
-                )
-            )
-        return results
+                for row, one in enumerate(batch):
+                    scores.append(self.device.to_host(self.net.scores(embeddings[row : row + 1], one.text)[0]))
+            for one, own in zip(batch, scores, strict=True):
+                with _timed("mask", [one.seconds]):
+                    mask = one.mask(bucket_logits(own, bucket, *one.size))
+                yield one.index, one.result(mask, bucket, own)
+
+    def _segment_accurate(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
+        """Each image's mask is made as soon as its last window is through, so that few wait in memory."""
+        params = self.config.accurate
+        window = Bucket(params.crop_size, params.crop_size)
+        for place, collector in self._collect_scores(work):
+            one = work[place]
+            with _timed("mask", [one.seconds]):
+                mask = one.mask(collector.sum(), temperature=params.divisor)
+                overview = collector.overview()
+            del collector  # its scores must not outlive it while the next image's are collected
+            yield one.index, one.result(mask, window, overview)
+
+    def _collect_scores(self, work: Sequence[Work]) -> Iterator[tuple[int, ScoreCollector]]:
+        """The scores of each image's windows, in batches of one size; the last is filled up."""
+        params, batch_size = self.config.accurate, self.device.batch_size
+        collectors = {place: ScoreCollector(*one.size, params) for place, one in enumerate(work)}
+        crops = make_crops([one.job.image for one in work], params)
+        while True:
+            start = time.perf_counter()
+            batch = list(itertools.islice(crops, batch_size))
+            if not batch:
+                return
+            embeddings = self.net.pixel_embeddings(self.device.to_device(stack_crops(batch, batch_size)))
+            for row, crop in enumerate(batch):
+                scores = self.net.scores(embeddings[row : row + 1], work[crop.image].text)[0]
+                collectors[crop.image].add(crop, self.device.to_host(scores))
+            members = dict.fromkeys(crop.image for crop in batch)
+            _add_time("image", [work[place].seconds for place in members], start)
+            for place in members:
+                if not collectors[place].missing:
+                    yield place, collectors.pop(place)
+
+    @torch.no_grad()
+    def accurate_scores(self, image: Pixels, labels: Sequence[str]) -> Tensor:
+        """Scores of `labels` for `image` [H, W, 3] in accurate mode, lang-seg's sum of logits: float32 [K, H, W].
+
+        The whole map at once, for small images; masks are made without it.
+        """
+        work = Work(
+            0, Job(image, tuple(labels), mode="accurate"), tuple(labels), self.text_cache.embeddings(labels), {}
+        )
+        ((_, collector),) = self._collect_scores([work])
+        return assembled(collector.sum())
 
     def check_tokens(self, labels: Sequence[str]) -> None:
         """Raise InvalidLabelsError for labels that the text tower cannot take; known labels cost nothing."""
@@ -183,11 +211,15 @@ class Segmenter:
         except ValueError as error:
             raise InvalidLabelsError(str(error)) from error
 
+    @torch.no_grad()
     def warm_up(self) -> None:
         """Run the buckets once, so that no request pays for what a first run costs."""
         for bucket in self.buckets if self.device.prepares_each_shape else self.buckets[:1]:
             blank = np.zeros((bucket.height, bucket.width, 3), dtype=np.uint8)
             self.segment_batch([Job(blank, self.label_set[:1] or ("other",))])
+        if self.device.prepares_each_shape:
+            side = self.config.accurate.crop_size
+            self.net.pixel_embeddings(self.device.to_device(torch.zeros(self.device.batch_size, 3, side, side)))
 
     def _encode(self, labels: Sequence[str]) -> Tensor:
         return self.net.encode_labels(labels)
@@ -217,6 +249,10 @@ def _timed(stage: str, timings: Sequence[dict[str, float]]) -> Iterator[None]:
     """Add the seconds that the block takes to `stage`, an equal share to each of `timings`."""
     start = time.perf_counter()
     yield
+    _add_time(stage, timings, start)
+
+
+def _add_time(stage: str, timings: Sequence[dict[str, float]], start: float) -> None:
     share = (time.perf_counter() - start) / len(timings)
     for timing in timings:
         timing[stage] = timing.get(stage, 0.0) + share

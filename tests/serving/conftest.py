@@ -37,6 +37,7 @@ def export_archive(checkpoint: Path, output: Path, *options: str, **config: obje
     output.mkdir(parents=True, exist_ok=True)
     document = yaml.safe_load((PROJECT / "config" / "model-config.yaml").read_text()) | config
     document["lseg"]["static_image_size_params"] = {"hw_ratios": [[3, 4], [4, 3], [1, 1]], "short_sizes": [96]}
+    document["lseg"]["accurate"] = {"crop_size": 96, "base_size": 104, "stride": 64}
     (output / "config.yaml").write_text(yaml.safe_dump(document))
     (output / "labels.txt").write_text("\n".join(LABEL_SET))
     command = [sys.executable, "-m", "export", str(checkpoint), "--output", str(output)]

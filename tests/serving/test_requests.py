@@ -166,6 +166,23 @@ def test_a_threshold_leaves_pixels_unlabelled(url: str, photo: bytes) -> None:
     assert shares[1] > 0.99
 
 
+def test_accurate_mode_gives_its_own_mask_and_says_so(
+    url: str, server: LocalServer, photo: bytes, segmenter: Segmenter, expected: np.ndarray
+) -> None:
+    result = segmenter.segment(photo, LABELS, mode="accurate")
+    answer = _ask(url, photo, format="json", mode="accurate").json()
+    assert answer["mode"] == "accurate"
+    assert (answer["width"], answer["height"]) == SIZE
+    mask = read_mask(base64.b64decode(answer["mask"])).indices
+    np.testing.assert_array_equal(mask, result.mask)
+    assert np.any(mask != expected), "accurate mode is not fast mode"
+    with LSegClient(server.addresses.inference_url) as client:
+        np.testing.assert_array_equal(client.segment(photo, LABELS, mode="accurate").indices, result.mask)
+    content = np.load(io.BytesIO(_ask(url, photo, format="npz", mode="accurate").content), allow_pickle=False)
+    np.testing.assert_array_equal(content["scores"], result.scores.numpy().astype(np.float16))
+    assert _ask(url, photo, format="json").json()["mode"] == "fast"
+
+
 def test_the_model_describes_itself(server: LocalServer) -> None:
     answer = requests.get(f"{server.addresses.management_url}/models/lseg?customized=true", timeout=60).json()
     described = answer[0]["customizedMetadata"]
@@ -173,3 +190,5 @@ def test_the_model_describes_itself(server: LocalServer) -> None:
     assert described["label_set"]["labels"] == LABEL_SET
     assert described["limits"]["max_response_bytes"] == 3_000_000
     assert described["request"]["required"] == ["image"]
+    assert described["request"]["properties"]["mode"] == {"enum": ["fast", "accurate"], "default": "fast"}
+    assert described["accurate"]["crop_size"] == 96

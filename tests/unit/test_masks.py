@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter import masks
+from segmenter import scoremaps
 from segmenter.buckets import Bucket
-from segmenter.masks import UNLABELLED, make_mask
+from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,6 +40,14 @@ def _scores(count: int, seed: int = 0, bucket: Bucket = BUCKET) -> Tensor:
     return F.interpolate(coarse, size=(bucket.height // 2, bucket.width // 2), mode="bicubic")[0]
 
 
+def _mask(
+    scores: Tensor, bucket: Bucket, height: int, width: int, *, threshold: float = 0.0, with_scores: bool = False
+) -> Mask:
+    """The mask of fast mode."""
+    logits = bucket_logits(scores, bucket, height, width)
+    return make_mask(logits, threshold=threshold, with_scores=with_scores)
+
+
 def _logits(scores: Tensor, height: int, width: int) -> Tensor:
     """The whole logits [K, height, width]: lang-seg's last step, then the stretch to the image's size."""
     network = F.interpolate(scores[None], size=(BUCKET.height, BUCKET.width), mode="bilinear", align_corners=True)
@@ -57,9 +65,9 @@ def _assert_argmax(indices: npt.NDArray[np.uint8], logits: Tensor) -> None:
 def test_the_mask_is_the_argmax_of_the_resized_logits(
     size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(masks, "_STRIP_ELEMENTS", strip)
+    monkeypatch.setattr(scoremaps, "_STRIP_ELEMENTS", strip)
     scores = _scores(7)
-    mask = make_mask(scores, BUCKET, *size)
+    mask = _mask(scores, BUCKET, *size)
     assert mask.indices.dtype == np.uint8
     assert mask.indices.shape == size
     assert mask.mean_scores is None
@@ -69,9 +77,9 @@ def test_the_mask_is_the_argmax_of_the_resized_logits(
 @pytest.mark.parametrize("size", [(64, 96), (200, 300), (30, 211)])
 def test_strips_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = _scores(7)
-    whole = make_mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
-    monkeypatch.setattr(masks, "_STRIP_ELEMENTS", 7 * size[1] * 11)
-    strips = make_mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
+    whole = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
+    monkeypatch.setattr(scoremaps, "_STRIP_ELEMENTS", 7 * size[1] * 11)
+    strips = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
     assert (strips.indices != whole.indices).mean() < 1e-4  # where two labels tie to the last bit
     assert strips.mean_scores is not None
     assert whole.mean_scores is not None
@@ -84,24 +92,24 @@ def test_a_pixel_below_the_threshold_is_unlabelled(size: tuple[int, int], thresh
     scores = _scores(5)
     softmax = _logits(scores, *size).softmax(dim=0)
     confidence = softmax.max(dim=0).values.numpy()
-    indices = make_mask(scores, BUCKET, *size, threshold=threshold).indices
+    indices = _mask(scores, BUCKET, *size, threshold=threshold).indices
     clear = np.abs(confidence - threshold) > 1e-4
     assert clear.mean() > 0.99
     np.testing.assert_array_equal((indices == UNLABELLED)[clear], (confidence < threshold)[clear])
     assert 0 < (indices == UNLABELLED).mean() < 1 or threshold == 0.2
-    labelled = make_mask(scores, BUCKET, *size).indices
+    labelled = _mask(scores, BUCKET, *size).indices
     np.testing.assert_array_equal(indices[indices != UNLABELLED], labelled[indices != UNLABELLED])
 
 
 def test_a_threshold_of_zero_leaves_no_pixel_unlabelled() -> None:
-    assert (make_mask(torch.zeros(5, 32, 48), BUCKET, 50, 50).indices != UNLABELLED).all()
+    assert (_mask(torch.zeros(5, 32, 48), BUCKET, 50, 50).indices != UNLABELLED).all()
 
 
 def test_the_threshold_itself_is_enough() -> None:
     """Equal scores of 4 labels: a softmax of exactly 1/4 everywhere."""
     scores = torch.zeros(4, 32, 48)
-    assert (make_mask(scores, BUCKET, 64, 96, threshold=0.25).indices == 0).all()
-    assert (make_mask(scores, BUCKET, 64, 96, threshold=0.2501).indices == UNLABELLED).all()
+    assert (_mask(scores, BUCKET, 64, 96, threshold=0.25).indices == 0).all()
+    assert (_mask(scores, BUCKET, 64, 96, threshold=0.2501).indices == UNLABELLED).all()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
@@ -109,7 +117,7 @@ def test_the_threshold_itself_is_enough() -> None:
 def test_mean_scores_are_the_mean_softmax_of_each_labels_pixels(size: tuple[int, int], threshold: float) -> None:
     scores = _scores(6)
     scores[4] = -100  # a label that has no pixel
-    mask = make_mask(scores, BUCKET, *size, threshold=threshold, with_scores=True)
+    mask = _mask(scores, BUCKET, *size, threshold=threshold, with_scores=True)
     softmax = _logits(scores, *size).double().softmax(dim=0).numpy()
     expected = [
         softmax[index][mask.indices == index].mean() if (mask.indices == index).any() else 0 for index in range(6)
@@ -121,7 +129,7 @@ def test_mean_scores_are_the_mean_softmax_of_each_labels_pixels(size: tuple[int,
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_one_label_alone_is_everywhere_and_certain(threshold: float) -> None:
-    mask = make_mask(_scores(1), BUCKET, 90, 50, threshold=threshold, with_scores=True)
+    mask = _mask(_scores(1), BUCKET, 90, 50, threshold=threshold, with_scores=True)
     assert (mask.indices == 0).all()
     assert mask.mean_scores is not None
     np.testing.assert_allclose(mask.mean_scores, [1], rtol=1e-6)
@@ -132,27 +140,27 @@ def test_as_many_labels_as_a_byte_can_index() -> None:
     bucket = Bucket(32, 512)
     scores = torch.full((255, 16, 256), -5.0)
     scores[torch.arange(255), :, torch.arange(255)] = 5.0
-    mask = make_mask(scores, bucket, 32, 512, with_scores=True)
+    mask = _mask(scores, bucket, 32, 512, with_scores=True)
     assert set(np.unique(mask.indices)) == set(range(255))
-    assert make_mask(scores, bucket, 32, 512, threshold=0.99).indices.max() == UNLABELLED
+    assert _mask(scores, bucket, 32, 512, threshold=0.99).indices.max() == UNLABELLED
 
 
 def test_scores_are_left_as_they_are() -> None:
     scores = _scores(3)
     before = scores.clone()
-    make_mask(scores, BUCKET, 64, 96, threshold=0.5, with_scores=True)
+    _mask(scores, BUCKET, 64, 96, threshold=0.5, with_scores=True)
     assert torch.equal(scores, before)
 
 
 _MEASURE = """
 import resource, torch
 from segmenter.buckets import Bucket
-from segmenter.masks import make_mask
+from segmenter.masks import bucket_logits, make_mask
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 scores = torch.randn(255, 240, 320)
-make_mask(scores, Bucket(480, 640), 480, 640)
+make_mask(bucket_logits(scores, Bucket(480, 640), 480, 640))
 before = peak()
-make_mask(scores, Bucket(480, 640), {height}, {width})
+make_mask(bucket_logits(scores, Bucket(480, 640), {height}, {width}))
 print(peak() - before)
 """
 

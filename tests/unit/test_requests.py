@@ -64,7 +64,7 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_an_image_alone_is_a_request_with_the_defaults(way: Callable[..., Row]) -> None:
     request = _parsed(way())
     assert request == Request(image=IMAGE)
-    assert (request.labels, request.format, request.mode) == (None, "png", "fast")
+    assert (request.labels, request.format, request.mode) == (None, "png", None)
     assert (request.threshold, request.alpha, request.geometry) == (0.0, 0.5, "rle")
     assert type(request.image) is bytes
 
@@ -194,7 +194,7 @@ def test_the_message_about_a_field_stays_short_however_long_its_name() -> None:
 @pytest.mark.parametrize("option", ["format", "mode", "geometry"])
 @pytest.mark.parametrize("value", ["", "PNG", "gif", "png,json", "x" * 100_000, "\x00", "日本"], ids=lambda v: v[:9])
 def test_a_choice_that_is_none_is_refused_with_those_there_are(option: str, value: str) -> None:
-    accepted = {"format": FORMATS, "mode": ("fast",), "geometry": GEOMETRIES}[option]
+    accepted = {"format": FORMATS, "mode": ("fast", "accurate"), "geometry": GEOMETRIES}[option]
     with pytest.raises(InvalidOptionError, match=f"{option} is .*; accepted: {accepted[0]}") as caught:
         _parsed(_multipart(**{option: value}))
     assert all(name in caught.value.message for name in accepted)

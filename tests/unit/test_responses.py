@@ -46,7 +46,7 @@ def _result(mask: Pixels | None = None, labels: tuple[str, ...] = LABELS) -> Seg
     scores = torch.randn(len(labels), 16, 32, generator=torch.Generator().manual_seed(0))
     means = np.linspace(0.3, 0.8, len(labels))
     seconds = {"decode": 0.001, "text": 0.0, "image": 0.25, "mask": 0.0123}
-    return Segmentation(labels, _mask() if mask is None else mask, Bucket(32, 64), scores, means, seconds)
+    return Segmentation(labels, _mask() if mask is None else mask, Bucket(32, 64), scores, means, seconds=seconds)
 
 
 IMAGE = noise(HEIGHT, WIDTH)

@@ -205,7 +205,9 @@ def test_every_stage_is_timed(segmenter: Segmenter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepares_each_shape", "warmed"), [(True, [(64, 64), (64, 96)]), (False, [(64, 64)])], ids=["each", "any"]
+    ("prepares_each_shape", "warmed"),
+    [(True, [(64, 64), (64, 96), (480, 480)]), (False, [(64, 64)])],
+    ids=["each", "any"],
 )
 def test_warm_up_runs_every_shape_that_the_device_prepares(
     small_net: LSeg, monkeypatch: pytest.MonkeyPatch, prepares_each_shape: bool, warmed: list[tuple[int, int]]

@@ -1,0 +1,1 @@
+"""Accuracy measured at the endpoint: a folder of images with ground truth, a running server, figures and a report."""

@@ -1,0 +1,231 @@
+"""The command `python -m evaluation`: ade20k, folder, zero-shot, prepare."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from evaluation.errors import EvaluationError
+from evaluation.journal import Journal
+from evaluation.prepare import prepare_ade20k
+from evaluation.report import headline_rows, write_report
+from evaluation.runner import Server, Session, check_server, run
+from evaluation.samples import Sample, ade20k_samples, folder_samples, read_labels
+from evaluation.truth import TruthRule
+from evaluation.zero_shot import (
+    FOLDS,
+    Pair,
+    check_pairs,
+    coco_pairs,
+    drawn,
+    fss_pairs,
+    pascal_pairs,
+    write_zero_shot_report,
+)
+
+_STOPPED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says: 0 done, 1 failed or incomplete, 130 stopped."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        with logging_redirect_tqdm():
+            return command(options)
+    except EvaluationError as error:
+        print(f"evaluation failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return _STOPPED
+
+
+def _ade20k(options: argparse.Namespace) -> int:
+    labels = read_labels(options.labels).labels
+    samples = ade20k_samples(options.data, labels, options.split)
+    return _evaluate(f"ADE20K {options.split}, labels {options.labels}", samples, options)
+
+
+def _folder(options: argparse.Namespace) -> int:
+    file = read_labels(options.labels)
+    ignore = _numbers(options.ignore)
+    if file.values is not None:
+        rule = TruthRule.mapping(file.values, ignore)
+    else:
+        rule = TruthRule.offset(len(file.labels), options.offset, ignore)
+    samples = folder_samples(
+        options.images, options.truth, rule, file.labels, options.image_suffix, options.truth_suffix
+    )
+    return _evaluate(options.images.resolve().name, samples, options)
+
+
+def _evaluate(title: str, samples: list[Sample], options: argparse.Namespace) -> int:
+    samples = samples[: options.limit]
+    title = f"{title}, {options.mode} mode"
+    folder = options.output or Path("evaluation-results") / _file_name(title)
+    settings = _settings(options, title) | {"labels": samples[0].labels, "rule": samples[0].rule.digest}
+    journal, session = _run(samples, folder, settings, options)
+    summary = write_report(folder, title, samples, journal, settings, session)
+    return _finish(folder, summary, headline_rows(summary))
+
+
+def _zero_shot(options: argparse.Namespace) -> int:
+    folds = range(FOLDS) if options.fold == "all" else [int(options.fold)]
+    if options.dataset == "fss":
+        classes = read_labels(str(options.classes)).labels if options.classes else None
+        return _zero_shot_fold("FSS-1000", fss_pairs(options.data, classes), options)
+    makers = {"pascal": ("Pascal-5i", pascal_pairs), "coco": ("COCO-20i", coco_pairs)}
+    name, make = makers[options.dataset]
+    return max(_zero_shot_fold(f"{name} fold {fold}", make(options.data, fold), options) for fold in folds)
+
+
+def _zero_shot_fold(title: str, pairs: list[Pair], options: argparse.Namespace) -> int:
+    check_pairs(pairs)
+    pairs = drawn(pairs, options.limit, options.seed)
+    title = f"Zero-shot {title}, {options.mode} mode"
+    folder = (options.output or Path("evaluation-results")) / _file_name(title)
+    settings = _settings(options, title)
+    journal, session = _run([pair.sample for pair in pairs], folder, settings, options)
+    summary = write_zero_shot_report(folder, title, pairs, journal, settings, session)
+    return _finish(
+        folder, summary, [("class IoU", f"{summary['class_iou']:.4f}"), ("FB-IoU", f"{summary['fb_iou']:.4f}")]
+    )
+
+
+def _run(
+    samples: Sequence[Sample], folder: Path, settings: dict[str, Any], options: argparse.Namespace
+) -> tuple[Journal, Session]:
+    server = Server(options.url, options.model, options.mode, options.timeout)
+    journal = Journal(folder, settings)
+    left = sum(not journal.done(sample.name) for sample in samples)
+    if left:
+        check_server(server)
+        logging.info("%d of %d images to do; results go to %s", left, len(samples), folder)
+    return journal, run(samples, server, journal, folder / "masks", options.workers)
+
+
+def _settings(options: argparse.Namespace, title: str) -> dict[str, Any]:
+    """What must be the same for results to be put together."""
+    return {"title": title, "mode": options.mode, "model": options.model}
+
+
+def _finish(folder: Path, summary: dict[str, Any], rows: Sequence[tuple[str, str]]) -> int:
+    for text, value in rows:
+        print(f"{value:>8}  {text}")
+    print(f"report: {folder / 'report.html'}")
+    failed = summary["failed"]
+    if failed:
+        print(f"incomplete: {len(failed)} images failed; the same command tries them again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    root = prepare_ade20k(options.data, may_download=options.download)
+    print(f"{root} is complete")
+    return 0
+
+
+def _numbers(text: str) -> list[int]:
+    """Such as `255,0-6`."""
+    numbers: list[int] = []
+    try:
+        for part in filter(None, text.split(",")):
+            first, _, last = part.partition("-")
+            numbers.extend(range(int(first), int(last or first) + 1))
+        if not all(0 <= number < 1 << 16 for number in numbers):
+            raise ValueError("outside 0..65535")
+    except ValueError as error:
+        raise EvaluationError(
+            f"--ignore is {text!r} ({error}); accepted: numbers and ranges, such as 255,0-6"
+        ) from error
+    return numbers
+
+
+def _file_name(title: str) -> str:
+    return "-".join("".join(x if x.isalnum() or x in "-_" else " " for x in title.lower()).split())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _offset(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 1000")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evaluation", description="Measure accuracy at the endpoint.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = _common_options()
+
+    ade20k = commands.add_parser("ade20k", parents=[common], help="ADE20K's validation images, 150 labels")
+    ade20k.add_argument("--data", type=Path, required=True, help="the folder ADEChallengeData2016, or the one it is in")
+    ade20k.add_argument("--labels", choices=("ade20k", "ade20k-published"), default="ade20k", help="(default: clean)")
+    ade20k.add_argument("--split", choices=("validation", "training"), default="validation")
+    ade20k.set_defaults(run=_ade20k)
+
+    folder = commands.add_parser("folder", parents=[common], help="any folder of images with index PNGs")
+    folder.add_argument("--images", type=Path, required=True)
+    folder.add_argument("--truth", type=Path, required=True, help="PNGs of the same names")
+    folder.add_argument(
+        "--labels", required=True, help="a file (lines, JSON list, or JSON value: label) or a set's name"
+    )
+    folder.add_argument("--ignore", default="255", help="values that do not count, such as 255,0-6 (default: 255)")
+    folder.add_argument("--offset", type=_offset, default=0, help="value of the first label; lower ones do not count")
+    folder.add_argument("--image-suffix", default="", help="end of the image names, such as _leftImg8bit")
+    folder.add_argument("--truth-suffix", default="", help="end of the truth names, such as _gtFine_labelIds")
+    folder.set_defaults(run=_folder)
+
+    zero_shot = commands.add_parser("zero-shot", parents=[common], help='one class against "others"')
+    zero_shot.add_argument("dataset", choices=("pascal", "coco", "fss"))
+    zero_shot.add_argument("--data", type=Path, required=True, help="the folder of VOC2012, COCO2014 or FSS-1000")
+    zero_shot.add_argument("--fold", choices=(*map(str, range(FOLDS)), "all"), default="all")
+    zero_shot.add_argument("--classes", type=Path, help="FSS-1000: a file with the classes of the test list")
+    zero_shot.add_argument("--seed", type=int, default=0, help="of the draw that --limit makes")
+    zero_shot.set_defaults(run=_zero_shot)
+
+    prepare = commands.add_parser("prepare", help="check or fetch a data set")
+    prepare.add_argument("dataset", choices=("ade20k",))
+    prepare.add_argument("--data", type=Path, required=True, help="where the folder or the zip is, or will be")
+    prepare.add_argument("--download", action="store_true", help="fetch the published zip where it is missing")
+    prepare.set_defaults(run=_prepare)
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
+    common.add_argument("--model", default="lseg", help="name on the server (default: %(default)s)")
+    common.add_argument("--mode", choices=("fast", "accurate"), default="fast", help="(default: %(default)s)")
+    common.add_argument("--limit", type=_positive, help="only so many images")
+    common.add_argument("--workers", type=_positive, default=2, help="requests at a time (default: %(default)s)")
+    common.add_argument("--timeout", type=float, default=600, help="seconds for one answer (default: %(default)s)")
+    common.add_argument(
+        "--output", type=Path, help="results (default: evaluation-results/...); goes on with what is there"
+    )
+    return common
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(main())

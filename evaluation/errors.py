@@ -1,0 +1,5 @@
+"""What keeps an evaluation from being done or trusted."""
+
+
+class EvaluationError(RuntimeError):
+    """A message for the person who runs it: what was found, where, and what is accepted."""

@@ -1,0 +1,144 @@
+"""Sends images to a running server, several at a time, and keeps what each answer was worth."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from client import ClientError, LSegClient, Mask
+from evaluation.errors import EvaluationError
+from evaluation.journal import Journal, Record, cells_of
+from evaluation.metrics import confusion_matrix
+from evaluation.samples import Sample
+from evaluation.truth import Indices, read_truth
+
+logger = logging.getLogger(__name__)
+
+# So many failures one after another mean that the rest would fail as well.
+_FAILURES_IN_A_ROW = 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to send the images, and how."""
+
+    url: str
+    model: str = "lseg"
+    mode: str = "fast"
+    timeout: float = 600  # seconds for one answer
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one start of the command did."""
+
+    images: int
+    seconds: float
+
+
+def check_server(server: Server) -> None:
+    """Raise EvaluationError where nothing answers."""
+    try:
+        requests.get(f"{server.url.rstrip('/')}/ping", timeout=30)
+    except requests.RequestException as error:
+        raise EvaluationError(f"no server answers at {server.url}: {error}") from error
+
+
+def run(samples: Sequence[Sample], server: Server, journal: Journal, masks: Path, workers: int) -> Session:
+    """Measure the samples that `journal` does not have; their masks go below `masks`, as they were answered.
+
+    After an interrupt the answers that are on their way are kept.
+
+    Raises:
+        EvaluationError: everything fails; what was measured before is kept.
+        KeyboardInterrupt: as it came.
+    """
+    left = [sample for sample in samples if not journal.done(sample.name)]
+    start = time.perf_counter()
+    clients: queue.SimpleQueue[LSegClient] = queue.SimpleQueue()
+    for _ in range(workers):
+        clients.put(LSegClient(server.url, server.model, server.timeout))
+    pool = ThreadPoolExecutor(workers)
+    futures = [pool.submit(_measured, sample, server, clients, masks) for sample in left]
+    try:
+        _collect(futures, journal, total=len(samples))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for future in futures:
+            if future.done() and not future.cancelled() and not journal.done(future.result().name):
+                journal.add(future.result())
+        while not clients.empty():
+            clients.get().close()
+    return Session(len(left), time.perf_counter() - start)
+
+
+def _collect(futures: Sequence[Future[Record]], journal: Journal, total: int) -> None:
+    """Keep records as they come. The rate, and so the end time, is the mean over this session's images alone."""
+    failures = 0
+    with tqdm(total=total, initial=total - len(futures), unit="image", smoothing=0, disable=None) as progress:
+        for future in as_completed(futures):
+            record = future.result()
+            journal.add(record)
+            progress.update()
+            failures = failures + 1 if record.error else 0
+            if record.error:
+                logger.warning("%s: %s", record.name, record.error)
+            if failures >= _FAILURES_IN_A_ROW:
+                raise EvaluationError(f"{failures} images failed one after another, the last with: {record.error}")
+
+
+def _measured(sample: Sample, server: Server, clients: queue.SimpleQueue[LSegClient], masks: Path) -> Record:
+    client = clients.get()
+    try:
+        truth = read_truth(sample.truth, sample.rule)
+        image = sample.image.read_bytes()
+        start = time.perf_counter()
+        mask = client.segment(image, sample.sent_labels, mode=server.mode)
+        milliseconds = (time.perf_counter() - start) * 1000
+        _check_legend(sample, mask)
+        _check_size(sample, truth, mask)
+        _keep(mask, masks / f"{sample.name}.png")
+        confusion = confusion_matrix(truth, mask.indices, len(sample.labels))
+        return Record(sample.name, round(milliseconds, 1), cells_of(confusion))
+    except ClientError as error:
+        return Record(sample.name, error=str(error), status=error.status)
+    except (requests.RequestException, OSError, EvaluationError) as error:
+        return Record(sample.name, error=str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        return Record(sample.name, error=f"the answer is no mask with a legend: {error!r}")
+    finally:
+        clients.put(client)
+
+
+def _check_legend(sample: Sample, mask: Mask) -> None:
+    """The mask must be of the labels that are measured; matters most where the model's own label set is used."""
+    found = [entry.name for entry in mask.legend]
+    if found != list(sample.labels):
+        different = next((pair for pair in zip(sample.labels, found, strict=False) if pair[0] != pair[1]), None)
+        detail = f"{different[1]!r} in place of {different[0]!r}" if different else f"{len(found)} labels"
+        raise EvaluationError(
+            f"the server answered with other labels ({detail}); where two labels are the same text, the model must be "
+            "exported with the label set (python -m export --labels ...), because a request cannot name them"
+        )
+
+
+def _check_size(sample: Sample, truth: Indices, mask: Mask) -> None:
+    if truth.shape != mask.indices.shape:
+        (height, width), (mask_height, mask_width) = truth.shape, mask.indices.shape
+        raise EvaluationError(
+            f"the ground truth is {width}x{height} and the image {mask_width}x{mask_height} (upright); "
+            f"{sample.truth} does not belong to {sample.image}"
+        )
+
+
+def _keep(mask: Mask, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(mask.png)

@@ -1,0 +1,128 @@
+"""What is measured: images, each with its ground truth and the labels to ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.errors import EvaluationError
+from evaluation.truth import TruthRule
+from labelsets import NAMES, published_labels
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request and what its answer should be."""
+
+    name: str  # tells it from the others
+    image: Path
+    truth: Path
+    rule: TruthRule
+    labels: tuple[str, ...]
+
+    @property
+    def sent_labels(self) -> tuple[str, ...] | None:
+        """The labels to send. None where the endpoint would refuse them because two are the same to it.
+
+        They must be the exported label set of the model then; the legend of each answer shows whether they are.
+        """
+        distinct = {" ".join(label.casefold().split()) for label in self.labels}
+        return self.labels if len(distinct) == len(self.labels) else None
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """Labels and, where the file gives them, the values that stand for them in the ground truth."""
+
+    labels: tuple[str, ...]
+    values: dict[int, int] | None  # value -> index into labels
+
+
+def read_labels(name: str) -> LabelFile:
+    """A published label set by its name, or a file.
+
+    A file has one label a line or is a JSON list, both in the order of their indices, or a JSON object of value: label,
+    such as {"7": "road", "8": "sidewalk"}; several values may stand for one label there.
+
+    Raises:
+        EvaluationError: no such set or file, or it holds no labels.
+    """
+    if name in NAMES:
+        return LabelFile(published_labels(name), None)
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+        document = json.loads(text) if text.lstrip()[:1] in ("[", "{") else [x for x in text.splitlines() if x.strip()]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EvaluationError(f"labels {name!r}: {error}; accepted: {', '.join(NAMES)} or a file") from error
+    try:
+        if isinstance(document, dict):
+            labels = tuple(dict.fromkeys(str(label).strip() for label in document.values()))
+            values = {int(value): labels.index(str(label).strip()) for value, label in document.items()}
+            if not all(0 <= value < 1 << 16 for value in values):
+                raise ValueError("a value is outside 0..65535")
+        else:
+            labels, values = tuple(str(label).strip() for label in document), None
+    except ValueError as error:
+        raise EvaluationError(f"labels {name!r}: {error}; accepted: value: label, such as 7: road") from error
+    if not labels or not all(labels):
+        raise EvaluationError(f"labels {name!r}: holds an empty label or none at all")
+    return LabelFile(labels, values)
+
+
+def ade20k_samples(data: Path, labels: Sequence[str], split: str) -> list[Sample]:
+    """ADE20K as published in ADEChallengeData2016.zip: value 0 is ignored, value v is label v - 1.
+
+    Raises:
+        EvaluationError: a folder or a ground truth is missing.
+    """
+    root = ade20k_root(data)
+    rule = TruthRule.offset(len(labels), offset=1, ignore=())
+    return _paired(root / "images" / split, root / "annotations" / split, rule, tuple(labels))
+
+
+def ade20k_root(data: Path) -> Path:
+    """The folder ADEChallengeData2016, which `data` is or holds."""
+    return data if data.name == "ADEChallengeData2016" else data / "ADEChallengeData2016"
+
+
+def folder_samples(
+    images: Path, truth: Path, rule: TruthRule, labels: Sequence[str], image_suffix: str = "", truth_suffix: str = ""
+) -> list[Sample]:
+    """The images in a folder and its subfolders, each with the PNG at the same place in `truth`.
+
+    The suffixes are what follows the common part of the names, such as `_leftImg8bit` and `_gtFine_labelIds`.
+
+    Raises:
+        EvaluationError: a folder or a ground truth is missing.
+    """
+    return _paired(images, truth, rule, tuple(labels), image_suffix, truth_suffix)
+
+
+def _paired(
+    images: Path, truth: Path, rule: TruthRule, labels: tuple[str, ...], image_suffix: str = "", truth_suffix: str = ""
+) -> list[Sample]:
+    for folder in (images, truth):
+        if not folder.is_dir():
+            raise EvaluationError(f"{folder}: no such folder")
+    samples = []
+    for path, name in image_files(images, image_suffix):
+        target = truth / f"{name}{truth_suffix}.png"
+        if not target.is_file():
+            raise EvaluationError(f"{path}: has no ground truth; looked for {target}")
+        samples.append(Sample(name, path, target, rule, labels))
+    if not samples:
+        raise EvaluationError(f"{images}: holds no image; accepted: *{image_suffix}{', '.join(IMAGE_SUFFIXES)}")
+    if len({sample.name for sample in samples}) < len(samples):
+        raise EvaluationError(f"{images}: two images differ only in their file type, so one truth would serve both")
+    return samples
+
+
+def image_files(folder: Path, suffix: str = "") -> Iterator[tuple[Path, str]]:
+    """The images below `folder` by name, each with its relative path without `suffix` and file type."""
+    for path in sorted(folder.rglob(f"*{suffix}.*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path, path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)

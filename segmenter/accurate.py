@@ -1,0 +1,131 @@
+"""Accurate mode: lang-seg's published evaluation, with several scales, mirror images and a sliding window.
+
+lang-seg adds up whole maps of all labels at the image's size, 14 GB for 24 megapixels and 150 labels. Here the scores
+of each window stay at the network's own resolution (a quarter of the window's pixels), and rows of the sum are made
+from them when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from segmenter.config import AccurateParams
+from segmenter.scoremaps import ImageMap, Resized, Rule, ScoreMap, Summed, Whole, assembled
+from segmenter.windows import ScalePlan, Window, plan_scales, scaled_size
+
+_BLACK = -1.0  # after normalisation
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What goes through the network in one piece: one window of one image at one scale, or its mirror image."""
+
+    image: int  # which of the images
+    scale: int
+    window: int
+    mirrored: bool
+    pixels: Tensor  # float32 [3, crop_size, crop_size], -1..1
+
+
+@dataclass(frozen=True)
+class WindowedScores:
+    """Scores at one scale: the mean over the windows that cover a pixel. A map of the scaled image's size."""
+
+    plan: ScalePlan
+    crop_size: int
+    scores: Sequence[Tensor]  # of each window, float32 [K, h, w], at half the window's size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """K, H, W."""
+        return self.scores[0].shape[0], self.plan.height, self.plan.width
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index`; each window's scores are doubled with aligned corners, as the network's last step does."""
+        total = torch.zeros(self.shape[0], len(index), self.plan.width)
+        counts = torch.zeros(len(index), self.plan.width)
+        for window, scores in zip(self.plan.windows, self.scores, strict=True):
+            inside = (index >= window.top) & (index < window.top + window.height)
+            if not inside.any():
+                continue
+            columns = slice(window.left, window.left + window.width)
+            doubled = Resized(Whole(scores), self.crop_size, self.crop_size, "corners")
+            total[:, inside, columns] += doubled.rows(index[inside] - window.top)[:, :, : window.width]
+            counts[inside, columns] += 1
+        return total.div_(counts)
+
+
+class ScoreCollector:
+    """Takes the scores of one image's crops as they come from the network, and has its map when all are there."""
+
+    def __init__(self, height: int, width: int, params: AccurateParams) -> None:
+        self._size = (height, width)
+        self._params = params
+        self._plans = plan_scales(height, width, params)
+        self._scores: list[list[Tensor | None]] = [[None] * len(plan.windows) for plan in self._plans]
+        self.missing = sum(len(plan.windows) for plan in self._plans) * params.passes
+
+    def add(self, crop: Crop, scores: Tensor) -> None:
+        """Take `scores` float32 [K, h, w] of one crop; mirror images are turned back. Doubling commutes with that."""
+        if crop.mirrored:
+            scores = scores.flip(-1)
+        windows = self._scores[crop.scale]
+        before = windows[crop.window]
+        windows[crop.window] = scores if before is None else before.add_(scores)
+        self.missing -= 1
+
+    def sum_at(self, height: int, width: int) -> ScoreMap:
+        """The sum over scales and mirror images, resized to a size: [K, height, width]."""
+        rule: Rule = "corners" if self._params.resize == "bilinear" else "nearest"
+        scales = []
+        for plan, windows in zip(self._plans, self._scores, strict=True):
+            complete = [scores for scores in windows if scores is not None]
+            scales.append(Resized(WindowedScores(plan, self._params.crop_size, complete), height, width, rule))
+        return Summed(scales)
+
+    def sum(self) -> ScoreMap:
+        """The same at the image's own size: what lang-seg's evaluation returns."""
+        return self.sum_at(*self._size)
+
+    def overview(self) -> Tensor:
+        """The mean over scales and mirror images at half the size of scale 1: float32 [K, h, w]."""
+        height, width = scaled_size(*self._size, self._params.base_size, 0.5)
+        return assembled(self.sum_at(height, width)).div_(self._params.divisor)
+
+
+def make_crops(images: Sequence[npt.NDArray[np.uint8]], params: AccurateParams) -> Iterator[Crop]:
+    """Every crop of `images` [H, W, 3], one image after the other."""
+    rule: Rule = "corners" if params.resize == "bilinear" else "nearest"
+    for image_index, image in enumerate(images):
+        height, width = image.shape[:2]
+        for scale_index, plan in enumerate(plan_scales(height, width, params)):
+            scaled = assembled(Resized(ImageMap(image), plan.height, plan.width, rule))
+            for window_index, window in enumerate(plan.windows):
+                pixels = _cut(scaled, window, params.crop_size)
+                yield Crop(image_index, scale_index, window_index, False, pixels)
+                if params.flip:
+                    yield Crop(image_index, scale_index, window_index, True, pixels.flip(-1))
+
+
+def stack_crops(crops: Sequence[Crop], batch_size: int) -> Tensor:
+    """The pixels of `crops`, black crops added up to `batch_size`: the network sees one shape alone."""
+    size = crops[0].pixels.shape
+    pixels = torch.full((batch_size, *size), _BLACK)
+    for place, crop in zip(pixels, crops, strict=False):
+        place.copy_(crop.pixels)
+    return pixels
+
+
+def _cut(scaled: Tensor, window: Window, crop_size: int) -> Tensor:
+    """The window of `scaled` [3, H, W], black to the right and below where it hangs over."""
+    pixels = torch.full((3, crop_size, crop_size), _BLACK)
+    rows = slice(window.top, window.top + window.height)
+    columns = slice(window.left, window.left + window.width)
+    pixels[:, : window.height, : window.width] = scaled[:, rows, columns]
+    return pixels

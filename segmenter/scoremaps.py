@@ -1,0 +1,147 @@
+"""Maps of scores that are read a few rows at a time, so that a map of every label at an image's size never exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# How pixels of two sizes correspond: bilinear with pixel centres aligned, bilinear with corner pixels aligned, or the
+# nearest pixel; torch's `align_corners=False`, `align_corners=True` and `mode="nearest"`.
+Rule = Literal["centres", "corners", "nearest"]
+
+# Elements of a strip: 32 MB, whatever the image's size and the number of labels.
+_STRIP_ELEMENTS = 8_000_000
+# A narrow map may be made from wider ones, whose rows must be bounded as well.
+_LEAST_STRIP_WIDTH = 1024
+
+
+class ScoreMap(Protocol):
+    """A map [K, H, W] whose rows can be asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """K, H, W."""
+        ...
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index` int64 [N]: float32 [K, N, W]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A map that is there: float32 [K, H, W]."""
+
+    scores: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """K, H, W."""
+        count, height, width = self.scores.shape
+        return count, height, width
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index`, copied."""
+        return self.scores[:, index]
+
+
+@dataclass(frozen=True)
+class ImageMap:
+    """The pixels of an RGB image, uint8 [H, W, 3], as a map of 3 channels from -1 to 1."""
+
+    image: npt.NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """3, H, W."""
+        return 3, self.image.shape[0], self.image.shape[1]
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index`, normalised as the network takes them."""
+        return torch.from_numpy(self.image[index.numpy()]).permute(2, 0, 1).float().div_(127.5).sub_(1)
+
+
+@dataclass(frozen=True)
+class Resized:
+    """`source` at another size."""
+
+    source: ScoreMap
+    height: int
+    width: int
+    rule: Rule
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """K, H, W."""
+        return self.source.shape[0], self.height, self.width
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index`, each from the one or two rows of the source that it lies on or between."""
+        _, source_height, source_width = self.source.shape
+        where = _positions(source_height, self.height, self.rule)[index]
+        upper = where.long()
+        weight = (where - upper).float()[:, None]
+        if weight.any():
+            needed, place = torch.unique(
+                torch.stack([upper, (upper + 1).clamp(max=source_height - 1)]), return_inverse=True
+            )
+            rows = self.source.rows(needed)
+            strip = torch.lerp(rows[:, place[0]], rows[:, place[1]], weight)
+        else:
+            strip = self.source.rows(upper)
+        if source_width == self.width:
+            return strip
+        return _interpolated(strip, self.width, self.rule)
+
+
+@dataclass(frozen=True)
+class Summed:
+    """The sum of maps of one shape."""
+
+    maps: Sequence[ScoreMap]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """K, H, W."""
+        return self.maps[0].shape
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows `index` of all maps, added."""
+        total = self.maps[0].rows(index)
+        for one in self.maps[1:]:
+            total += one.rows(index)
+        return total
+
+
+def strips(scores: ScoreMap) -> Iterator[tuple[int, Tensor]]:
+    """The whole map from top to bottom, as (first row, [K, rows, W])."""
+    count, height, width = scores.shape
+    rows = max(1, _STRIP_ELEMENTS // (count * max(width, _LEAST_STRIP_WIDTH)))
+    for top in range(0, height, rows):
+        yield top, scores.rows(torch.arange(top, min(top + rows, height)))
+
+
+def assembled(scores: ScoreMap) -> Tensor:
+    """The whole map: float32 [K, H, W]."""
+    return torch.cat([strip for _, strip in strips(scores)], dim=1)
+
+
+def _positions(source: int, target: int, rule: Rule) -> Tensor:
+    """Where each of `target` rows lies among `source` rows: [target], by torch's own resizing of the row numbers."""
+    if rule == "nearest":  # torch multiplies in float32 here, whatever it is given: the choice must be the same
+        return _interpolated(torch.arange(source, dtype=torch.float32)[None, None], target, rule)[0, 0]
+    return _interpolated(torch.arange(source, dtype=torch.float64)[None, None], target, rule)[0, 0]
+
+
+def _interpolated(lines: Tensor, length: int, rule: Rule) -> Tensor:
+    """`lines` [K, N, W] -> [K, N, length]."""
+    if rule == "nearest":
+        return F.interpolate(lines, size=length, mode="nearest")
+    return F.interpolate(lines, size=length, mode="linear", align_corners=rule == "corners")
