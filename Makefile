@@ -1,13 +1,22 @@
-# make serve CHECKPOINT=file   make test   make stop   make lint   make env
+# make serve [CHECKPOINT=file]   make test   make stop   make lint   make env   make demo-model
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PHOTO := demo/photos/cat.jpg
-LABELS ?= cat,grass,other
 
-.PHONY: env serve stop test lint format clean
+# Without a checkpoint of one's own, the bundled model is served: it knows drawn scenes, so it gets one.
+ifdef CHECKPOINT
+EXPORT := "$(CHECKPOINT)"
+IMAGE ?= demo/photos/cat.jpg
+LABELS ?= cat,grass,other
+else
+EXPORT := demo/weights/lseg-scenes.safetensors --config demo/model-config.yaml --labels demo/labels.txt
+IMAGE ?= demo/pictures/village.jpg
+LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
+endif
+
+.PHONY: env serve stop test lint format demo-model clean
 
 env: $(READY)
 
@@ -18,12 +27,9 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 serve: env
-ifndef CHECKPOINT
-	$(error which checkpoint? make serve CHECKPOINT=demo_e200.ckpt)
-endif
-	$(BIN)/python -m export $(CHECKPOINT)
+	$(BIN)/python -m export $(EXPORT)
 	$(BIN)/python -m server start
-	$(BIN)/python -m client $(PHOTO) --labels "$(LABELS)" --output mask.png
+	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
 
 stop: env
 	$(BIN)/python -m server stop
@@ -40,5 +46,10 @@ format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: stop
-	rm -rf $(VENV) .run mask.png model_store/lseg.mar
+demo-model: env
+	$(BIN)/python -m demo.train
+	$(BIN)/python -m demo.score
+
+clean:
+	test ! -x $(BIN)/python || $(BIN)/python -m server stop
+	rm -rf $(VENV) .run build mask.png model_store/lseg.mar

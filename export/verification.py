@@ -57,6 +57,7 @@ def verify(archive: Path, probe: Probe, precision: str, scratch: Path) -> Differ
     Raises:
         ExportError: it does not load, or a logit differs by more than the tolerance of `precision`.
     """
+    archive, scratch = archive.resolve(), scratch.resolve()  # the worker runs in another directory
     with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as temporary:
         folder = archive if archive.is_dir() else unpack(archive, Path(temporary) / "archive")
         logits = _logits_of_worker(folder, probe, Path(temporary))

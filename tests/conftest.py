@@ -8,12 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from model import LSeg
 from tests.support.networks import SMALL, random_network, save_checkpoint
 
 PROJECT = Path(__file__).resolve().parent.parent
 GOLDEN = PROJECT.parent / "shared" / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Let torch compute in one thread here: over small tensors, on busy cores, several mostly wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,8 @@ def export_archive(checkpoint: Path, output: Path, *options: str, **config: obje
 @contextmanager
 def running(archive: Path, folder: Path, model: str = "lseg", **environment: str) -> Iterator[LocalServer]:
     """A server with `archive`, ready; stopped at the end."""
-    server = LocalServer(folder, free_addresses(), environment=environment)
+    # One thread for the worker of a small network: on a busy machine several mostly wait for each other.
+    server = LocalServer(folder, free_addresses(), environment={"OMP_NUM_THREADS": "1", **environment})
     server.start(archive.parent, [f"{model}={archive.name}"])
     try:
         server.wait_until_ready(model, seconds=300)

@@ -36,7 +36,7 @@ def test_a_2_gb_checkpoint_is_exported_served_and_answered(
     started = time.perf_counter()
     peak = _export(checkpoint, tmp_path / "store")
     exported = time.perf_counter()
-    with running(tmp_path / "store" / "lseg.mar", tmp_path / "run") as server:
+    with running(tmp_path / "store" / "lseg.mar", tmp_path / "run", OMP_NUM_THREADS="2") as server:
         ready = time.perf_counter()
         url = f"{server.addresses.inference_url}/predictions/lseg"
         answer = requests.post(url, files={"image": photo}, data={"labels": ",".join(LABELS)}, timeout=300)

@@ -28,8 +28,6 @@ from tests.support.networks import (
     save_checkpoint,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3)) * 2 - 1
 LABELS = ["a", "dog"]
 

@@ -45,6 +45,15 @@ def exported(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     return summary, zipfile.ZipFile(summary.target)
 
 
+def test_a_relative_output_is_relative_to_where_the_export_runs(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for archive_format in ("default", "no-archive"):
+        export(replace(options, output=Path("here"), archive_format=archive_format))
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["lseg", "lseg.mar"]
+
+
 def _left(options: Options) -> list[str]:
     return sorted(path.name for path in options.output.iterdir()) if options.output.exists() else []
 

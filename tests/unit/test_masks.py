@@ -16,8 +16,6 @@ from segmenter import scoremaps
 from segmenter.buckets import Bucket
 from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BUCKET = Bucket(64, 96)
 SIZES = {
     "the bucket's own": (64, 96),

@@ -19,8 +19,6 @@ from model.text_encoder import tokenize
 from tests.support import reference
 from tests.support.networks import SMALL, SMALL_RESNET, langseg_tensors, random_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LABELS = ["sky", "a cat", "Traffic Light", "日本", "other"]
 PATCH32 = replace(SMALL, patch_size=32, position_grid=3)
 

@@ -19,8 +19,6 @@ from segmenter import Config, Job, Segmentation, Segmenter
 from segmenter.config import StaticImageSizeParams
 from tests.support.pictures import encoded, noise, png
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONFIG = Config(
     device="cpu",
     static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (32,)),

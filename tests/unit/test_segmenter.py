@@ -22,8 +22,6 @@ from segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError
 from segmenter.masks import UNLABELLED
 from tests.support.pictures import Pixels, encoded, gradient, noise
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONFIG = Config(device="cpu", static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (64,)))
 LABELS = ("sky", "a cat", "Traffic Light", "日本", "other")
 SIZES = [(64, 64), (64, 96), (90, 133), (31, 40), (1, 1), (200, 20)]

@@ -1,0 +1,190 @@
+"""Trains the demo's LSeg on drawn scenes: `python -m demo.train`; stopped, it goes on where its last save was."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from demo.batches import Batch, Batches
+from demo.cache import open_cache
+from demo.parallel import average_gradients, average_statistics, launch, own_rank, process_count
+from demo.preset import new_network
+from demo.questions import IGNORED
+from demo.weights_file import WEIGHTS, save_compact
+from model import LSeg
+from model.text_encoder import tokenize
+
+_LOG = logging.getLogger(__name__)
+_REPORT_STEPS, _SAVE_STEPS = 50, 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what the trained weights are."""
+
+    scenes: int = 7000
+    steps: int = 2450
+    batch_size: int = 8
+    processes: int = 2  # each takes its share of a batch, so their number shows in the weights
+    # Share of the steps at two thirds of the size: a step there costs less than half, and what it teaches lasts.
+    coarse: float = 0.78
+    learning_rate: float = 1.5e-3
+    warm_up: int = 200
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    seed: int = 0
+
+
+class Trainer:
+    """A network, its optimizer and the step they are at."""
+
+    def __init__(self, net: LSeg, batches: Batches, plan: Plan, device: str = "cpu") -> None:
+        self.net, self.batches, self.plan, self.device = net.to(device), batches, plan, device
+        self.optimizer = torch.optim.AdamW(_groups(net, plan.weight_decay), lr=0, betas=(0.9, 0.98))
+        self.step = 0
+
+    def advance(self) -> float:
+        """One step of training; returns its loss."""
+        batch = self.batches(self.step, coarse=self.step < self.plan.coarse * self.plan.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.plan, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = question_loss(self.net, batch, self.device)
+        loss.backward()
+        average_gradients(self.net)
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.plan.clip)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write the whole state, so that a kill in between leaves the one before in place."""
+        average_statistics(self.net)
+        if own_rank() != 0:
+            return
+        state = {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "plan": asdict(self.plan),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a saved state. Batches and rates follow from the step alone, so no random state is needed.
+
+        Raises:
+            ValueError: the state was saved under a plan that differs in more than its length.
+        """
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        lasting = {name: value for name, value in state["plan"].items() if name not in ("steps", "coarse")}
+        if not lasting.items() <= asdict(self.plan).items():
+            raise ValueError(f"{path} was saved under another plan ({state['plan']}); remove it to start anew")
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def _groups(net: LSeg, weight_decay: float) -> list[dict[str, object]]:
+    """Decay for matrices and kernels alone: not for embeddings, of which a batch uses a few rows, nor for vectors."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in net.named_parameters():
+        (free if parameter.ndim < 2 or name.endswith(_UNDECAYED) else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+_UNDECAYED = ("token_embedding.weight", "positional_embedding", "pos_embed", "cls_token")
+
+
+def learning_rate(plan: Plan, step: int) -> float:
+    """Linear warm-up, then half a cosine down to 1 % of the plan's rate."""
+    if step < plan.warm_up:
+        return plan.learning_rate * (step + 1) / plan.warm_up
+    progress = (step - plan.warm_up) / max(1, plan.steps - plan.warm_up)
+    return plan.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def question_loss(net: LSeg, batch: Batch, device: str = "cpu") -> Tensor:
+    """The paper's loss: cross-entropy over each scene's own candidates at every answered pixel, averaged by scene."""
+    text = net.encode_tokens(torch.stack([_tokens(phrase) for phrase in batch.phrases]))
+    pixels = net.pixel_embeddings(batch.pixels.to(device))
+    losses = []
+    for index, choice in enumerate(batch.choices):
+        scores = net.scores(pixels[index : index + 1], text[choice.to(device)])
+        answers = batch.answers[index : index + 1].to(device)
+        # A scene whose every pixel goes unasked would divide by zero.
+        if (answers != IGNORED).any():
+            losses.append(F.cross_entropy(scores, answers, ignore_index=IGNORED))
+    return torch.stack(losses).mean()
+
+
+_LONGEST = 12  # tokens of the longest phrase of the drawn world, with room to spare
+
+
+@cache
+def _tokens(phrase: str) -> Tensor:
+    """The tokens of a phrase: int64 [_LONGEST]; zeros after the end token change nothing."""
+    tokens = tokenize([phrase])[0]
+    return F.pad(tokens, (0, _LONGEST - len(tokens)))
+
+
+def train(trainer: Trainer, state: Path) -> None:
+    """Run the rest of the plan, with the state saved now and then and at the end."""
+    steps = range(trainer.step, trainer.plan.steps)
+    progress = tqdm(steps, initial=trainer.step, total=trainer.plan.steps, mininterval=10, disable=own_rank() != 0)
+    recent: deque[float] = deque(maxlen=_REPORT_STEPS)
+    for _ in progress:
+        recent.append(trainer.advance())
+        mean = sum(recent) / len(recent)
+        progress.set_postfix(loss=f"{mean:.3f}", refresh=False)
+        if trainer.step % _REPORT_STEPS == 0:
+            _LOG.info("step %d loss %.4f", trainer.step, mean)
+        if trainer.step % _SAVE_STEPS == 0:
+            trainer.save(state)
+    trainer.save(state)
+
+
+def run(rank: int, plan: Plan, folder: Path, weights: Path, device: str) -> None:
+    """The whole plan in the process `rank` of all that train together."""
+    logging.basicConfig(level=logging.WARNING if rank else logging.INFO, format="%(asctime)s %(message)s")
+    batches = Batches(open_cache(folder / "scenes", plan.scenes), plan.batch_size, plan.seed, rank, process_count())
+    trainer = Trainer(new_network(plan.seed), batches, plan, device)
+    state = folder / "state.pt"
+    if state.exists():
+        trainer.resume(state)
+    train(trainer, state)
+    if rank == 0:
+        _LOG.info("%d bytes written to %s", save_compact(trainer.net.cpu(), weights), weights)
+
+
+def main() -> None:
+    """The command line."""
+    plan = Plan()
+    parser = argparse.ArgumentParser(description="Train the demo's LSeg on drawn scenes.")
+    parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="drawn scenes and the saved state")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the trained weights go")
+    parser.add_argument("--scenes", type=int, default=plan.scenes)
+    parser.add_argument("--steps", type=int, default=plan.steps)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    processes = plan.processes if options.device == "cpu" else 1
+    plan = replace(plan, scenes=options.scenes, steps=options.steps, processes=processes)
+    open_cache(options.folder / "scenes", plan.scenes)  # once, before the processes share it
+    launch(run, processes, options.folder, plan, options.folder, options.weights, options.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Training asks honest questions, learns from them, and goes on after a stop as if there had been none."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demo.batches import Batch, Batches
+from demo.cache import FIRST_TEST_SEED, Shelf, fitted, open_cache, scene_size
+from demo.measure import Confusion, Overlaps
+from demo.preset import ARCHITECTURE, BUCKETS, half_resolution, new_network
+from demo.questions import IGNORED, REST_WORDS, Question, ask
+from demo.scenes import Scene, draw_scene
+from demo.train import Plan, Trainer, learning_rate, question_loss
+from demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, meaning, pairs_present, phrase_mask
+from demo.weights_file import save_compact
+from model import LSeg
+from model.architecture import Architecture
+
+TINY = Architecture(
+    patch_size=8,
+    width=64,
+    depth=4,
+    heads=1,
+    position_grid=6,
+    level_channels=(8, 8, 8, 8),
+    features=8,
+    embedding=16,
+    text_width=64,
+    text_depth=1,
+    text_heads=1,
+)
+PLAN = Plan(scenes=4, steps=8, batch_size=2, processes=1, coarse=0.5, warm_up=2, learning_rate=3e-3)
+
+
+@cache
+def scene(seed: int) -> Scene:
+    return draw_scene(seed, (96, 72))
+
+
+@cache
+def shelf() -> Shelf:
+    """Four small scenes, 96 x 96 px as the network sees them."""
+    scenes = [draw_scene(seed, (96, 96)) for seed in range(4)]
+    half = [half_resolution(96).numpy()] * 2
+    return Shelf(
+        np.stack([drawn.image for drawn in scenes]),
+        np.stack([drawn.classes[np.ix_(*half)] for drawn in scenes]),
+        np.stack([drawn.colours[np.ix_(*half)] for drawn in scenes]),
+    )
+
+
+def questions(count: int) -> Iterator[tuple[Scene, Question]]:
+    for seed in range(count):
+        drawn = scene(seed % 12)
+        yield drawn, ask(np.random.default_rng(seed), drawn.classes, drawn.colours)
+
+
+def trainer() -> Trainer:
+    torch.set_num_threads(1)
+    return Trainer(new_network(0, TINY), Batches([shelf()], PLAN.batch_size, PLAN.seed), PLAN)
+
+
+def test_no_candidate_names_a_held_out_pair() -> None:
+    for _, question in questions(600):
+        for phrase in set(question.candidates) - set(REST_WORDS):
+            meant = meaning(phrase)
+            if meant.colour is not None:
+                pairs = {(COLOURS[meant.colour], LABELS[index].name) for index in meant.classes}
+                assert not pairs & HELD_OUT_PAIRS, phrase
+
+
+def test_training_scenes_hold_no_held_out_pair() -> None:
+    for seed in range(12):
+        assert not HELD_OUT_PAIRS & pairs_present(scene(seed).classes, scene(seed).colours).keys()
+
+
+def test_every_answered_pixel_is_what_its_label_says() -> None:
+    for drawn, question in questions(300):
+        for index, phrase in enumerate(question.candidates):
+            answered = question.answers == index
+            if phrase not in REST_WORDS:
+                assert phrase_mask(phrase, drawn.classes, drawn.colours)[answered].all(), phrase
+
+
+def test_the_rest_is_what_no_other_candidate_names() -> None:
+    for drawn, question in questions(300):
+        named = [phrase for phrase in question.candidates if phrase not in REST_WORDS]
+        masks = [phrase_mask(phrase, drawn.classes, drawn.colours) for phrase in named]
+        rest = [index for index, phrase in enumerate(question.candidates) if phrase in REST_WORDS]
+        unanswered = np.isin(question.answers, [*rest, IGNORED])
+        assert not (np.any(masks, axis=0) & unanswered).any()
+
+
+def test_a_pixel_has_one_right_answer_unless_a_colour_word_is_more_exact() -> None:
+    for drawn, question in questions(300):
+        plain = [
+            phrase for phrase in question.candidates if phrase not in REST_WORDS and meaning(phrase).colour is None
+        ]
+        coloured = [phrase for phrase in question.candidates if phrase not in (*REST_WORDS, *plain)]
+        for group in (plain, coloured):
+            masks = [phrase_mask(phrase, drawn.classes, drawn.colours) for phrase in group]
+            assert np.sum(masks, axis=0, dtype=int).max(initial=0) <= 1
+
+
+def test_questions_have_from_two_to_more_than_all_labels_each_once() -> None:
+    counts = [len(question.candidates) for _, question in questions(300)]
+    assert min(counts) == 2
+    assert max(counts) > len(LABELS)
+    assert all(len(set(question.candidates)) == len(question.candidates) for _, question in questions(300))
+
+
+def test_every_kind_of_word_is_asked_for() -> None:
+    asked = {phrase for _, question in questions(600) for phrase in question.candidates}
+    names = {label.name for label in LABELS} | {word for label in LABELS for word in label.synonyms}
+    assert names | set(REST_WORDS) <= asked
+    assert {"vehicle", "animal", "plant", "building", "red car", "blue boat"} <= asked
+
+
+def test_the_truth_is_taken_where_the_scores_lie() -> None:
+    bucket = BUCKETS[0]
+    drawn = draw_scene(3, (bucket.width, bucket.height))
+    _, classes, _ = fitted(drawn, bucket)
+    last = bucket.height - 1
+    assert classes.shape == (bucket.height // 2, bucket.width // 2)
+    np.testing.assert_array_equal(
+        classes[[0, -1]][:, [0, -1]], drawn.classes[[0, last]][:, [0, bucket.width - 1]]
+    )  # aligned corners
+
+
+def test_a_step_has_the_same_batch_every_time_and_another_has_another() -> None:
+    batches = Batches([shelf()], 2, seed=0)
+    first, again, other = batches(5, coarse=False), batches(5, coarse=False), batches(6, coarse=False)
+    assert first.phrases == again.phrases
+    assert torch.equal(first.pixels, again.pixels)
+    assert torch.equal(first.answers, again.answers)
+    assert not torch.equal(first.pixels, other.pixels)
+
+
+def test_the_coarse_stage_shows_the_same_scenes_smaller() -> None:
+    batch = Batches([shelf()], 2, seed=0)(0, coarse=True)
+    assert batch.pixels.shape == (2, 3, 64, 64)
+    assert batch.answers.shape == (2, 32, 32)
+    assert batch.pixels.abs().max() <= 1
+
+
+def test_the_loss_is_cross_entropy_of_pixel_times_text_over_the_temperature() -> None:
+    net = new_network(1, TINY).eval()
+    batch = Batches([shelf()], 2, seed=0)(0, coarse=False)
+    assert question_loss(net, batch).item() == pytest.approx(_plain_loss(net, batch), rel=1e-4)
+
+
+def _plain_loss(net: LSeg, batch: Batch) -> float:
+    losses = []
+    with torch.no_grad():
+        pixels = net.pixel_embeddings(batch.pixels).double()
+        for image, choice, answers in zip(pixels, batch.choices, batch.answers, strict=True):
+            text = net.encode_labels([batch.phrases[row] for row in choice.tolist()]).double()
+            logits = (image.flatten(1).T @ text.T) / 0.07
+            asked = answers.flatten() != IGNORED
+            right = logits.log_softmax(dim=1)[asked, answers.flatten()[asked]]
+            losses.append(-right.mean().item())
+    return float(np.mean(losses))
+
+
+def test_a_few_steps_reduce_the_loss_of_a_batch() -> None:
+    learner = trainer()
+    batch = learner.batches(0, coarse=True)
+    optimizer = torch.optim.AdamW(learner.net.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = question_loss(learner.net, batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    whole, before, after = trainer(), trainer(), trainer()
+    for _ in range(6):
+        whole.advance()
+    for _ in range(3):
+        before.advance()
+    before.save(tmp_path / "state.pt")
+    after.resume(tmp_path / "state.pt")
+    for _ in range(3):
+        after.advance()
+    for name, value in whole.net.state_dict().items():
+        assert torch.equal(value, after.net.state_dict()[name]), name
+
+
+def test_a_state_of_another_plan_is_refused(tmp_path: Path) -> None:
+    first = trainer()
+    first.save(tmp_path / "state.pt")
+    other = Trainer(new_network(0, TINY), first.batches, Plan(scenes=4, batch_size=3), "cpu")
+    with pytest.raises(ValueError, match="another plan"):
+        other.resume(tmp_path / "state.pt")
+
+
+def test_the_learning_rate_warms_up_and_fades() -> None:
+    plan = Plan(steps=1000, warm_up=100, learning_rate=1e-3)
+    rates = [learning_rate(plan, step) for step in range(1001)]
+    assert rates[0] == pytest.approx(1e-5)
+    assert max(rates) == pytest.approx(1e-3)
+    assert np.argmax(rates) in (99, 100)
+    assert rates[-1] == pytest.approx(1e-5)
+
+
+def test_written_weights_load_as_the_same_network(tmp_path: Path) -> None:
+    net = new_network(0, TINY).eval()
+    size = save_compact(net, tmp_path / "weights.safetensors")
+    loaded = LSeg.from_checkpoint(tmp_path / "weights.safetensors")
+    assert loaded.architecture == TINY
+    assert size == (tmp_path / "weights.safetensors").stat().st_size
+    pixels = torch.from_numpy(shelf().images[:1]).permute(0, 3, 1, 2) / 127.5 - 1
+    expected, given = (each.logits(pixels, ["sky", "red car"]) for each in (net, loaded))
+    assert (expected - given).abs().max() < 0.05
+
+
+def test_the_preset_has_heads_of_64_channels() -> None:
+    assert ARCHITECTURE.width // ARCHITECTURE.heads == 64
+    assert ARCHITECTURE.text_width // ARCHITECTURE.text_heads == 64
+
+
+def test_sizes_vary_and_training_stays_below_the_test_seeds(tmp_path: Path) -> None:
+    sizes = np.array([scene_size(seed) for seed in range(300)])
+    assert sizes.min() < 90
+    assert sizes.max() > 700
+    with pytest.raises(ValueError, match="test seeds"):
+        open_cache(tmp_path, FIRST_TEST_SEED + 1)
+
+
+def test_iou_counts_over_all_pictures() -> None:
+    confusion, overlaps = Confusion(3), Overlaps()
+    truth, given = np.array([[0, 0, 1, 1]], dtype=np.uint8), np.array([[0, 1, 1, 1]], dtype=np.uint8)
+    for _ in range(2):
+        confusion.add(truth, given)
+        overlaps.add("one", truth == 1, given == 1)
+    np.testing.assert_allclose(confusion.iou(), [1 / 2, 2 / 3, np.nan])
+    assert confusion.accuracy() == pytest.approx(3 / 4)
+    assert overlaps.iou() == {"one": pytest.approx(2 / 3)}
