@@ -6,11 +6,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import numpy as np
 import numpy.typing as npt
 import requests
 from PIL import Image
+
+_WORKER_GONE = "Worker died."  # TorchServe's words
 
 
 class ClientError(RuntimeError):
@@ -82,10 +85,21 @@ class LSegClient:
             fields["labels"] = json.dumps(list(labels))
         if mode is not None:
             fields["mode"] = mode
-        answer = self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
+        answer = self._ask(image, fields)
         if not answer.ok:
             raise ClientError(answer.status_code, _message(answer))
         return read_mask(answer.content)
+
+    def _ask(self, image: bytes, fields: dict[str, str]) -> requests.Response:
+        """Send a request, and once more where TorchServe took its worker away: scaling down may end it with a 500.
+
+        TorchServe both queues such a request anew and answers that its worker died; which comes first is chance.
+        """
+        for last in (False, True):
+            answer = self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
+            if last or answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or _WORKER_GONE not in answer.text:
+                break
+        return answer
 
 
 def read_mask(png: bytes) -> Mask:

@@ -72,12 +72,11 @@ class LSegHandler:
 
     @staticmethod
     def _is_describe(row: Row, headers: Mapping[str, object]) -> bool:
-        """Whether TorchServe's management port asks for a description; a client's header of that name is not that.
+        """Whether TorchServe asks for a description; a client's header of that name on a request with content does not.
 
-        A client's request always has a Host or, over gRPC, no header at all.
+        The management port adds the header to its caller's own, so an empty prediction request with it looks the same.
         """
-        asked = headers.get("describe") == "True" and not any(row.values())
-        return asked and "host" not in {name.lower() for name in headers}
+        return headers.get("describe") == "True" and not any(row.values())
 
     @staticmethod
     def _end_stream(context: Context, index: int, headers: Mapping[str, object]) -> None:

@@ -196,12 +196,6 @@ def test_an_upload_beyond_the_servers_limit_gets_its_413(url: str) -> None:
         assert "reset" in str(error) or "Broken pipe" in str(error) or "aborted" in str(error)
 
 
-def test_a_client_cannot_ask_for_the_description(url: str) -> None:
-    """It belongs to the management port."""
-    answer = requests.get(url, headers={"describe": "True"}, timeout=60)
-    assert error_of(answer)["type"] == "invalid_image"
-
-
 def _headers(**headers: str) -> Callable[[str], requests.Response]:
     def send(url: str) -> requests.Response:
         return requests.post(url, data=PNG, headers={"Content-Type": "image/png", **headers}, timeout=60)
