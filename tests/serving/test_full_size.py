@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from segmenter import Config, Segmenter
 from segmenter.devices import CpuDevice
 from tests.conftest import PROJECT
 from tests.serving.conftest import running
+from tests.support.memory import watch
 
 LABELS = ["cat", "grass", "other"]
 
@@ -63,7 +63,6 @@ def _export(checkpoint: Path, store: Path) -> int:
     """Export by the command line; the peak memory of the export's own process in bytes."""
     command = [sys.executable, "-m", "export", str(checkpoint), "--output", str(store)]
     process = subprocess.Popen(command, cwd=PROJECT)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = watch(process)
     assert process.returncode == 0
-    return usage.ru_maxrss * 1024
+    return peak

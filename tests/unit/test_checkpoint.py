@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model import CheckpointError, LSeg
+from tests.support.memory import PEAK
 from tests.support.networks import (
     SMALL,
     SMALL_RESNET,
@@ -312,10 +313,10 @@ def test_the_attack_of_these_tests_does_run_in_a_plain_unpickler(tmp_path: Path)
     assert trace.exists()
 
 
-_MEASURE = """
-import resource, sys
+_MEASURE = f"""
+import sys
 from model import LSeg
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+{PEAK}
 before = peak()
 net = LSeg.from_checkpoint(sys.argv[1])
 total = sum(float(parameter.sum()) for parameter in net.parameters())  # touches every page

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from segmenter import scoremaps
 from segmenter.buckets import Bucket
 from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
+from tests.support.memory import PEAK
 
 BUCKET = Bucket(64, 96)
 SIZES = {
@@ -151,10 +152,10 @@ def test_scores_are_left_as_they_are() -> None:
 
 
 _MEASURE = """
-import resource, torch
+import torch
 from segmenter.buckets import Bucket
 from segmenter.masks import bucket_logits, make_mask
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+{peak}
 scores = torch.randn(255, 240, 320)
 make_mask(bucket_logits(scores, Bucket(480, 640), 480, 640))
 before = peak()
@@ -166,7 +167,7 @@ print(peak() - before)
 @pytest.mark.parametrize(("height", "width"), [(60_000, 1), (1, 60_000), (4_000, 3_000)])
 def test_no_shape_of_image_takes_much_memory(height: int, width: int, capsys: pytest.CaptureFixture[str]) -> None:
     """255 labels at full size would be 12 GB for the last of these."""
-    program = _MEASURE.format(height=height, width=width)
+    program = _MEASURE.format(height=height, width=width, peak=PEAK)
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     with capsys.disabled():
         print(
