@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 import handler.pipeline
@@ -26,11 +25,10 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
     config = replace(Config.from_file(folder / CONFIG_FILE), device="cpu")
     loaded = Segmenter.load(folder, config)
     given = load_file(inputs)
-    with torch.no_grad():
-        text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
-        scores = loaded.net.scores(loaded.net.pixel_embeddings(given["pixels"]), text)
-        height, width = given["pixels"].shape[-2:]
-    save_file({"logits": upsample(scores, (height, width))}, outputs)
+    text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
+    (scores,) = loaded.network.scores(list(given["pixels"]), [text], 1)
+    height, width = given["pixels"].shape[-2:]
+    save_file({"logits": upsample(scores[None], (height, width))}, outputs)
 
 
 if __name__ == "__main__":

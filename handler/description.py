@@ -19,7 +19,8 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
         "checkpoint_sha256": manifest.get("checkpoint", {}).get("sha256"),
         "precision": manifest.get("precision"),
         "device": segmenter.device.describe(),
-        "buckets": [[bucket.height, bucket.width] for bucket in segmenter.buckets],
+        "buckets": [[bucket.height, bucket.width] for bucket in segmenter.shapes.buckets],
+        "graphs": _graphs(segmenter),
         "label_set": {
             "name": manifest.get("label_set", {}).get("name"),
             "labels": list(segmenter.label_set),
@@ -37,6 +38,19 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
         },
         "accurate": asdict(config.accurate),
         "request": _request_schema(config),
+    }
+
+
+def _graphs(segmenter: Segmenter) -> dict[str, Any] | None:
+    """What was compiled, on a device that compiles each shape; null on others."""
+    counts, warmed = segmenter.device.graph_counts(), segmenter.warmed
+    if counts is None or warmed is None:
+        return None
+    return {
+        "warm": [str(graph) for graph in warmed.warm],
+        "cold": [str(graph) for graph in warmed.cold],
+        "warm_up_seconds": round(warmed.seconds, 1),
+        **asdict(counts),
     }
 
 

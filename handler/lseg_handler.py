@@ -14,6 +14,7 @@ from ts.context import Context
 
 from handler.description import describe
 from handler.limits import frontend_response_limit
+from handler.metrics import DeviceMetrics
 from handler.pipeline import Headers, Row, answer_batch
 from handler.responses import Answer, Served, error_answer
 from segmenter import Config, Segmenter
@@ -29,15 +30,16 @@ class LSegHandler:
     def __init__(self) -> None:
         self.segmenter: Segmenter | None = None
         self.served: Served | None = None
+        self.metrics: DeviceMetrics | None = None
 
     def initialize(self, context: Context) -> None:
-        """Load the unpacked archive onto its device and run every shape once.
+        """Load the unpacked archive onto its device and warm it up.
 
         An error here stops the worker; its message in the log says what to change.
         """
         start = time.perf_counter()
         config = Config.from_mapping(context.model_yaml_config or {})
-        device = choose_device(config.device, context.system_properties.get("gpu_id"))
+        device = choose_device(config, context.system_properties.get("gpu_id"))
         self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
         self.segmenter.warm_up()
         limits = (config.max_response_bytes, frontend_response_limit())
@@ -45,9 +47,10 @@ class LSegHandler:
         self.served = Served(
             model_name=context.model_name,
             model_version=version,
-            device=device.kind,
+            device=device.name,
             max_bytes=min(limit for limit in limits if limit is not None),
         )
+        self.metrics = DeviceMetrics(self.segmenter)
         logger.info("Ready on %s after %.1f s", device.describe(), time.perf_counter() - start)
 
     def handle(self, data: list[Row], context: Context) -> list[bytes]:
@@ -58,6 +61,8 @@ class LSegHandler:
         answers = self._answers(data, headers)
         for index, answer in enumerate(answers):
             self._report(context, index, answer)
+        if self.metrics is not None:
+            self.metrics.report(context.metrics)
         return [answer.body for answer in answers]
 
     def _answers(self, data: list[Row], headers: list[Headers]) -> list[Answer]:

@@ -25,15 +25,24 @@ def fused_features(x: Tensor, head: nn.Conv2d) -> Tensor:
     return torch.cat([x.float(), F.pixel_unshuffle(lengths[:, None], 2)], dim=1)
 
 
-def fused_cosines(features: Tensor, text: Tensor, head: nn.Conv2d) -> Tensor:
-    """Dot products of unit embeddings with `text` [B, K, E]: float32 [B, K, 2h, 2w] for `features` [B, F+4, h, w]."""
-    x, inverse_lengths = features[:, :-4], F.pixel_shuffle(features[:, -4:], 2)
+def dot_products(features: Tensor, text: Tensor, head: nn.Conv2d) -> Tensor:
+    """Dot products of embeddings, not yet of unit length, with `text` [B, K, E]: float32 [B, K+4, P].
+
+    `features` [B, F+4, P] are `fused_features` in a row. Their last four channels are passed on as they are, so that
+    all of a result is one tensor. Pixels do not see each other here.
+    """
     weight = text @ head.weight.float().flatten(1)  # [B, K, F]
-    products = torch.bmm(weight, x.flatten(2)).unflatten(2, x.shape[2:])
+    products = torch.bmm(weight, features[:, :-4])
     if head.bias is not None:
-        products = products + (text @ head.bias.float())[..., None, None]
+        products = products + (text @ head.bias.float())[..., None]
+    return torch.cat([products, features[:, -4:]], dim=1)
+
+
+def doubled_cosines(products: Tensor) -> Tensor:
+    """Dot products of unit embeddings at twice the size: float32 [B, K, 2h, 2w] for `dot_products` [B, K+4, h, w]."""
+    inverse_lengths = F.pixel_shuffle(products[:, -4:], 2)
     size = (inverse_lengths.shape[2], inverse_lengths.shape[3])
-    return F.interpolate(products, size=size, mode="bilinear", align_corners=True) * inverse_lengths
+    return F.interpolate(products[:, :-4], size=size, mode="bilinear", align_corners=True).mul_(inverse_lengths)
 
 
 def doubled_square_lengths(embeddings: Tensor) -> Tensor:

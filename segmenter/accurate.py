@@ -15,11 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from segmenter.buckets import BLACK
 from segmenter.config import AccurateParams
 from segmenter.scoremaps import ImageMap, Resized, Rule, ScoreMap, Summed, Whole, assembled
 from segmenter.windows import ScalePlan, Window, plan_scales, scaled_size
-
-_BLACK = -1.0  # after normalisation
 
 
 @dataclass(frozen=True)
@@ -113,18 +112,9 @@ def make_crops(images: Sequence[npt.NDArray[np.uint8]], params: AccurateParams) 
                     yield Crop(image_index, scale_index, window_index, True, pixels.flip(-1))
 
 
-def stack_crops(crops: Sequence[Crop], batch_size: int) -> Tensor:
-    """The pixels of `crops`, black crops added up to `batch_size`: the network sees one shape alone."""
-    size = crops[0].pixels.shape
-    pixels = torch.full((batch_size, *size), _BLACK)
-    for place, crop in zip(pixels, crops, strict=False):
-        place.copy_(crop.pixels)
-    return pixels
-
-
 def _cut(scaled: Tensor, window: Window, crop_size: int) -> Tensor:
     """The window of `scaled` [3, H, W], black to the right and below where it hangs over."""
-    pixels = torch.full((3, crop_size, crop_size), _BLACK)
+    pixels = torch.full((3, crop_size, crop_size), BLACK)
     rows = slice(window.top, window.top + window.height)
     columns = slice(window.left, window.left + window.width)
     pixels[:, : window.height, : window.width] = scaled[:, rows, columns]

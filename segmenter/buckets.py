@@ -16,6 +16,8 @@ from segmenter.config import StaticImageSizeParams
 # Multiples of this halve evenly down to the coarsest level of every backbone, as lang-seg needs.
 _MULTIPLE = 32
 
+BLACK = -1.0  # as the network sees it
+
 
 @dataclass(frozen=True, order=True)
 class Bucket:

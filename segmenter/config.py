@@ -14,6 +14,7 @@ from segmenter.errors import ConfigError
 DEVICES = ("auto", "hpu", "cuda", "cpu")
 MODES = ("fast", "accurate")
 RESIZES = ("bilinear", "nearest")
+HPU_MODES = ("lazy", "graphs", "eager")
 SECTION = "lseg"
 _STEEPEST = 10  # height to width or width to height; beyond, a bucket takes more memory than any image needs
 
@@ -120,10 +121,61 @@ class AccurateParams:
 
 
 @dataclass(frozen=True)
+class HpuParams:
+    """How a Gaudi card is used. Other devices read none of it."""
+
+    bfloat16: bool = True  # the image network; norms, softmax, text and scores stay float32
+    batch_sizes: tuple[int, ...] = (1, 4)  # images or windows that go through the network together
+    token_lengths: tuple[int, ...] = (16, 77)  # of labels; a longer one takes the next
+    max_graphs: int = 25
+    recipe_cache: str = "~/.cache/lseg/recipes"  # folder of compiled graphs, shared by all workers; empty: none
+    recipe_cache_megabytes: int = 4096
+    warm_up_seconds: int = 1500  # after these, what is not compiled yet stays cold
+    least_free_megabytes: int = 1024  # of the card; warm-up stops where less is left
+
+    @classmethod
+    def from_mapping(cls, values: object) -> HpuParams:
+        """Checked values of the key `hpu`."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"hpu is {values!r}; accepted: {', '.join(names)}")
+        _refuse_unknown("hpu.", values, set(names))
+        lists = {name: values[name] for name in ("batch_sizes", "token_lengths") if name in values}
+        for name, value in lists.items():
+            if not _is_list(value):
+                raise ConfigError(f"hpu.{name} is {value!r}; accepted: a list of whole numbers")
+        return cls(**{**values, **{name: tuple(value) for name, value in lists.items()}})
+
+    def __post_init__(self) -> None:
+        """Refuse values that no graph could be made for."""
+        if not isinstance(self.bfloat16, bool):
+            raise ConfigError(f"hpu.bfloat16 is {self.bfloat16!r}; accepted: true, false")
+        if not isinstance(self.recipe_cache, str):
+            raise ConfigError(f"hpu.recipe_cache is {self.recipe_cache!r}; accepted: a folder, or '' for none")
+        if "," in self.recipe_cache:
+            raise ConfigError(f"hpu.recipe_cache is {self.recipe_cache!r}; accepted: a folder without a comma")
+        for name, highest in (("batch_sizes", 64), ("token_lengths", 77)):
+            for value in getattr(self, name):
+                _check_whole_number(f"hpu.{name}", value, 1, highest)
+        for name, lowest, highest in (
+            ("max_graphs", 1, 100_000),
+            ("recipe_cache_megabytes", 1, 1_000_000),
+            ("warm_up_seconds", 0, 1_000_000),
+            ("least_free_megabytes", 0, 1_000_000),
+        ):
+            _check_whole_number(f"hpu.{name}", getattr(self, name), lowest, highest)
+
+
+@dataclass(frozen=True)
 class Config:
     """Every key of the `lseg` section, with the values that hold where it says nothing."""
 
     device: str = "auto"
+    fall_back: bool = False  # whether a device that is asked for by name and missing is replaced by the CPU
+    hpu_mode: str = "lazy"  # lazy, lazy with HPU graphs, or eager with torch.compile
+    default_lazy_mode_label_number: int = 20  # labels are filled up to this number, or to it doubled and doubled again
+    dynamic_image_hw: tuple[int, int] | None = None  # pixels; the one image size of every device but a lazy Gaudi
+    hpu: HpuParams = field(default_factory=HpuParams)
     mode: str = "fast"  # for requests that name none
     static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
     accurate: AccurateParams = field(default_factory=AccurateParams)
@@ -139,7 +191,17 @@ class Config:
             raise ConfigError(f"device is {self.device!r}; accepted: {', '.join(DEVICES)}")
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}; accepted: {', '.join(MODES)}")
+        if not isinstance(self.fall_back, bool):
+            raise ConfigError(f"fall_back is {self.fall_back!r}; accepted: true, false")
+        if self.hpu_mode not in HPU_MODES:
+            raise ConfigError(f"hpu_mode is {self.hpu_mode!r}; accepted: {', '.join(HPU_MODES)}")
+        if self.dynamic_image_hw is not None:
+            if not _is_list(self.dynamic_image_hw) or len(self.dynamic_image_hw) != 2:
+                raise ConfigError(f"dynamic_image_hw is {self.dynamic_image_hw!r}; accepted: [height, width]")
+            for side in self.dynamic_image_hw:
+                _check_whole_number("dynamic_image_hw", side, 32, 4096)
         for name, lowest, highest in (
+            ("default_lazy_mode_label_number", 1, 255),
             ("max_labels", 1, 255),
             ("max_label_length", 1, 1_000),
             ("max_image_pixels", 1, 1_000_000_000),
@@ -167,6 +229,10 @@ class Config:
             values["static_image_size_params"] = StaticImageSizeParams.from_mapping(values["static_image_size_params"])
         if "accurate" in values:
             values["accurate"] = AccurateParams.from_mapping(values["accurate"])
+        if "hpu" in values:
+            values["hpu"] = HpuParams.from_mapping(values["hpu"])
+        if _is_list(values.get("dynamic_image_hw")):
+            values["dynamic_image_hw"] = tuple(values["dynamic_image_hw"])
         return cls(**values)
 
     @classmethod

@@ -91,5 +91,9 @@ class DeviceError(RuntimeError):
     """A device that was asked for and is not there."""
 
 
+class DeviceAbsentError(DeviceError):
+    """There is no such device at all, where one that is taken or broken is another matter."""
+
+
 class ArchiveError(ValueError):
     """A folder or file that is no complete LSeg archive."""

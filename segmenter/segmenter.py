@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model import Architecture, LSeg, read_checkpoint
 from model.text_encoder import tokenize
-from segmenter.accurate import ScoreCollector, make_crops, stack_crops
+from segmenter.accurate import ScoreCollector, make_crops
 from segmenter.archive import CONFIG_FILE, Archive, unpack
-from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
+from segmenter.buckets import Bucket, choose_bucket, fit
 from segmenter.config import MODES, Config
 from segmenter.devices import Device, choose_device
 from segmenter.errors import InvalidLabelsError, InvalidOptionError
@@ -31,8 +30,11 @@ from segmenter.images import decode_image
 from segmenter.jobs import Job, Pixels, Segmentation, Work
 from segmenter.labels import checked_labels
 from segmenter.masks import bucket_logits
+from segmenter.network import Network
 from segmenter.scoremaps import assembled
+from segmenter.shapes import plan_shapes
 from segmenter.text_cache import TextCache
+from segmenter.warmup import WarmUp, warm_up
 
 
 class Segmenter:
@@ -49,14 +51,15 @@ class Segmenter:
         manifest: dict[str, Any] | None = None,
     ) -> None:
         self.config = config or Config()
-        self.device = device or choose_device(self.config.device)
-        self.net = self.device.place(net).eval().requires_grad_(False)
+        self.device = device or choose_device(self.config)
+        self.shapes = plan_shapes(self.config, net.architecture, self.device)
+        self.network = Network(net, self.device, self.shapes)
+        self.warmed: WarmUp | None = None
         self.label_set = tuple(label_set)
         self.manifest = manifest or {}
-        self.buckets = make_buckets(self.config.static_image_size_params)
-        self.text_cache = TextCache(self._encode, max(self.config.text_cache_size, len(set(self.label_set))))
+        self.text_cache = TextCache(self.network.encode, max(self.config.text_cache_size, len(set(self.label_set))))
         if label_embeddings is not None:
-            self.text_cache.remember(self.label_set, self.device.to_device(label_embeddings))
+            self.text_cache.remember(self.label_set, label_embeddings)
 
     @classmethod
     def load(cls, path: str | Path, config: Config | None = None, device: Device | None = None) -> Segmenter:
@@ -95,6 +98,11 @@ class Segmenter:
             raise
         weakref.finalize(segmenter, shutil.rmtree, folder, ignore_errors=True)
         return segmenter
+
+    @property
+    def net(self) -> LSeg:
+        """The network itself, as it lies on the device."""
+        return self.network.net
 
     @property
     def architecture(self) -> Architecture:
@@ -144,19 +152,21 @@ class Segmenter:
         return [result for _, result in sorted(results, key=lambda pair: pair[0])]
 
     def _segment_fast(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
-        buckets = [choose_bucket(self.buckets, *one.size) for one in work]
-        for bucket, members in self._batches(buckets):
-            batch = [work[index] for index in members]
-            scores: list[Tensor] = []
-            with _timed("image", [one.seconds for one in batch]):
-                pixels = self.device.to_device(torch.stack([fit(one.job.image, bucket) for one in batch]))
-                embeddings = self.net.pixel_embeddings(pixels)
-                for row, one in enumerate(batch):
-                    scores.append(self.device.to_host(self.net.scores(embeddings[row : row + 1], one.text)[0]))
-            for one, own in zip(batch, scores, strict=True):
-                with _timed("mask", [one.seconds]):
-                    mask = one.mask(bucket_logits(own, bucket, *one.size))
-                yield one.index, one.result(mask, bucket, own)
+        buckets = [choose_bucket(self.shapes.buckets, *one.size) for one in work]
+        for bucket in dict.fromkeys(buckets):
+            members = (one for one, own in zip(work, buckets, strict=True) if own == bucket)
+            for size in self.shapes.split(buckets.count(bucket)):
+                yield from self._segment_together(list(itertools.islice(members, size)), bucket, size)
+
+    def _segment_together(self, batch: Sequence[Work], bucket: Bucket, size: int) -> Iterator[tuple[int, Segmentation]]:
+        """One pass of the network for images of one bucket, `size` of them with those that fill it up."""
+        with _timed("image", [one.seconds for one in batch]):
+            pixels = [fit(one.job.image, bucket) for one in batch]
+            scores = self.network.scores(pixels, [one.text for one in batch], size)
+        for one, own in zip(batch, scores, strict=True):
+            with _timed("mask", [one.seconds]):
+                mask = one.mask(bucket_logits(own, bucket, *one.size))
+            yield one.index, one.result(mask, bucket, own)
 
     def _segment_accurate(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
         """Each image's mask is made as soon as its last window is through, so that few wait in memory."""
@@ -171,19 +181,18 @@ class Segmenter:
             yield one.index, one.result(mask, window, overview)
 
     def _collect_scores(self, work: Sequence[Work]) -> Iterator[tuple[int, ScoreCollector]]:
-        """The scores of each image's windows, in batches of one size; the last is filled up."""
-        params, batch_size = self.config.accurate, self.device.batch_size
+        """The scores of each image's windows, those of all images in batches together."""
+        params = self.config.accurate
         collectors = {place: ScoreCollector(*one.size, params) for place, one in enumerate(work)}
         crops = make_crops([one.job.image for one in work], params)
-        while True:
+        for size in self.shapes.split(sum(collector.missing for collector in collectors.values())):
             start = time.perf_counter()
-            batch = list(itertools.islice(crops, batch_size))
-            if not batch:
-                return
-            embeddings = self.net.pixel_embeddings(self.device.to_device(stack_crops(batch, batch_size)))
-            for row, crop in enumerate(batch):
-                scores = self.net.scores(embeddings[row : row + 1], work[crop.image].text)[0]
-                collectors[crop.image].add(crop, self.device.to_host(scores))
+            batch = list(itertools.islice(crops, size))
+            scores = self.network.scores(
+                [crop.pixels for crop in batch], [work[crop.image].text for crop in batch], size
+            )
+            for crop, own in zip(batch, scores, strict=True):
+                collectors[crop.image].add(crop, own)
             members = dict.fromkeys(crop.image for crop in batch)
             _add_time("image", [work[place].seconds for place in members], start)
             for place in members:
@@ -211,18 +220,10 @@ class Segmenter:
         except ValueError as error:
             raise InvalidLabelsError(str(error)) from error
 
-    @torch.no_grad()
-    def warm_up(self) -> None:
-        """Run the buckets once, so that no request pays for what a first run costs."""
-        for bucket in self.buckets if self.device.prepares_each_shape else self.buckets[:1]:
-            blank = np.zeros((bucket.height, bucket.width, 3), dtype=np.uint8)
-            self.segment_batch([Job(blank, self.label_set[:1] or ("other",))])
-        if self.device.prepares_each_shape:
-            side = self.config.accurate.crop_size
-            self.net.pixel_embeddings(self.device.to_device(torch.zeros(self.device.batch_size, 3, side, side)))
-
-    def _encode(self, labels: Sequence[str]) -> Tensor:
-        return self.net.encode_labels(labels)
+    def warm_up(self) -> WarmUp:
+        """Run the network before the first request does, so that none pays for what a first run costs."""
+        self.warmed = warm_up(self.network, self.config.hpu)
+        return self.warmed
 
     def _encode_text(
         self, jobs: Sequence[Job], seconds: list[dict[str, float]]
@@ -235,13 +236,6 @@ class Segmenter:
                 text.append(self.text_cache.embeddings(chosen))
             labels.append(chosen)
         return labels, text
-
-    def _batches(self, buckets: Sequence[Bucket]) -> Iterator[tuple[Bucket, list[int]]]:
-        """Indices of the jobs that go through the network together, at most as many as the device takes at once."""
-        for bucket in dict.fromkeys(buckets):
-            members = [index for index, other in enumerate(buckets) if other == bucket]
-            for start in range(0, len(members), self.device.batch_size):
-                yield bucket, members[start : start + self.device.batch_size]
 
 
 @contextmanager

@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
-from segmenter.devices.base import Device
+import logging
+
+from segmenter.config import Config
+from segmenter.devices.base import Device, DeviceMemory, GraphCounts
 from segmenter.devices.cpu import CpuDevice
 from segmenter.devices.cuda import CudaDevice
-from segmenter.errors import DeviceError
+from segmenter.devices.hpu import HpuDevice
+from segmenter.errors import DeviceAbsentError, DeviceError
 
-__all__ = ["CpuDevice", "CudaDevice", "Device", "choose_device"]
+__all__ = [
+    "CpuDevice",
+    "CudaDevice",
+    "Device",
+    "DeviceMemory",
+    "GraphCounts",
+    "HpuDevice",
+    "choose_device",
+]
 
-# In the order that `auto` prefers them; Gaudi's file goes first.
-_KINDS: dict[str, type[Device]] = {"cuda": CudaDevice, "cpu": CpuDevice}
+logger = logging.getLogger(__name__)
+
+_KINDS: dict[str, type[Device]] = {"hpu": HpuDevice, "cuda": CudaDevice, "cpu": CpuDevice}
 
 
-def choose_device(name: str, index: int | None = None) -> Device:
-    """The device that the configuration names; `auto` takes the first kind that is there.
+def choose_device(config: Config, index: int | None = None) -> Device:
+    """The device that the configuration names; `auto` takes the first that is there of hpu, cuda and cpu.
+
+    A card that is there and cannot be taken is an error even with `auto`: a worker that silently ran on the CPU would
+    be a hundred times slower than its neighbours. Only `fall_back` allows it, and then the log and every answer tell.
 
     Args:
-        name: `auto`, `hpu`, `cuda` or `cpu`.
-        index: which one of several, where TorchServe assigned one to this worker.
+        config: the worker's configuration.
+        index: which GPU of several, where TorchServe assigned one to this worker.
 
     Raises:
         DeviceError: the device is not there; the message says what is missing.
     """
-    if name == "auto":
-        return next(kind(index) for kind in _KINDS.values() if kind.missing() is None)
-    if name not in _KINDS:
-        raise DeviceError(f"device is {name!r}, which this version cannot run on; accepted: auto, {', '.join(_KINDS)}")
-    missing = _KINDS[name].missing()
+    kinds = ("hpu", "cuda", "cpu") if config.device == "auto" else (config.device,)
+    for kind in kinds:
+        try:
+            return _make(kind, config, index)
+        except DeviceAbsentError as error:
+            absent = error
+        except DeviceError as error:
+            return _fallen_back(kind, config, error)
+    return _fallen_back(config.device, config, absent)
+
+
+def _make(kind: str, config: Config, index: int | None) -> Device:
+    missing = _KINDS[kind].missing()
     if missing is not None:
-        raise DeviceError(f"device is {name!r}, but {missing}")
-    return _KINDS[name](index)
+        raise DeviceAbsentError(missing)
+    if kind == "hpu":
+        return HpuDevice(config)
+    return CudaDevice(index) if kind == "cuda" else CpuDevice()
+
+
+def _fallen_back(kind: str, config: Config, error: DeviceError) -> Device:
+    """The CPU in place of `kind`, where the configuration allows it."""
+    if not config.fall_back:
+        raise DeviceError(f"device is {config.device!r}, but {error}") from error
+    logger.warning("device is %r, but %s; falling back to the CPU", config.device, error)
+    device = CpuDevice()
+    device.instead_of = kind
+    return device

@@ -13,7 +13,7 @@ class CpuDevice(Device):
     """The CPU. One image at a time: a batch is not faster here, takes more memory, and rounds differently."""
 
     kind = "cpu"
-    batch_size = 1
+    batch_sizes: tuple[int, ...] = (1,)
     prepares_each_shape = False
 
     def __init__(self, index: int | None = None) -> None:
@@ -27,4 +27,4 @@ class CpuDevice(Device):
 
     def describe(self) -> str:
         """The architecture and the threads that torch uses."""
-        return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+        return f"{self.name} ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from segmenter.devices.base import Device
+from segmenter.devices.base import Device, DeviceMemory
 
 
 class CudaDevice(Device):
     """One GPU: the one TorchServe assigned to this worker, or the first."""
 
     kind = "cuda"
-    batch_size = 8
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
     prepares_each_shape = True
 
     @classmethod
@@ -24,3 +24,12 @@ class CudaDevice(Device):
     def describe(self) -> str:
         """The GPU's own name."""
         return f"cuda ({torch.cuda.get_device_name(self.torch_device)})"
+
+    def wait(self) -> None:
+        """Return when all streams of the GPU are done."""
+        torch.cuda.synchronize(self.torch_device)
+
+    def memory(self) -> DeviceMemory:
+        """As the driver counts it, all processes together."""
+        free, total = torch.cuda.mem_get_info(self.torch_device)
+        return DeviceMemory(total - free, free)

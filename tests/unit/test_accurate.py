@@ -33,7 +33,7 @@ TOLERANCE = 2e-3
 
 def _segmenter(net: LSeg, params: AccurateParams, batch_size: int = 1) -> Segmenter:
     device = CpuDevice()
-    device.batch_size = batch_size
+    device.batch_sizes = (batch_size,)
     return Segmenter(net, config=Config(device="cpu", accurate=params), device=device)
 
 

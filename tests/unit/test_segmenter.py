@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from model import CheckpointError, LSeg
 from segmenter import Config, Job, Segmentation, Segmenter
 from segmenter.config import StaticImageSizeParams
+from segmenter.devices import CpuDevice
 from segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError, UnsupportedImageError
 from segmenter.masks import UNLABELLED
 from tests.support.pictures import Pixels, encoded, gradient, noise
@@ -96,11 +97,12 @@ def test_a_batch_equals_its_images_one_by_one(segmenter: Segmenter) -> None:
 
 
 def test_a_batch_of_a_device_that_takes_several_at_once_is_the_same_but_for_rounding(small_net: LSeg) -> None:
-    segmenter = Segmenter(small_net, config=CONFIG)
+    device = CpuDevice()
+    device.batch_sizes = (1, 3)
     jobs = [Job(noise(*size, seed), LABELS[seed % 3 :]) for seed, size in enumerate(SIZES)]
-    alone = segmenter.segment_batch(jobs)
-    segmenter.device.batch_size = 3
-    for found, expected in zip(segmenter.segment_batch(jobs), alone, strict=True):
+    alone = Segmenter(small_net, config=CONFIG).segment_batch(jobs)
+    together = Segmenter(small_net, config=CONFIG, device=device).segment_batch(jobs)
+    for found, expected in zip(together, alone, strict=True):
         assert found.labels == expected.labels
         torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
 
@@ -211,15 +213,16 @@ def test_warm_up_runs_every_shape_that_the_device_prepares(
     small_net: LSeg, monkeypatch: pytest.MonkeyPatch, prepares_each_shape: bool, warmed: list[tuple[int, int]]
 ) -> None:
     shapes: list[tuple[int, ...]] = []
-    embed = small_net.pixel_embeddings
+    decode = small_net.decode
 
     def watched(pixels: Tensor) -> Tensor:
         shapes.append(tuple(pixels.shape[2:]))
-        return embed(pixels)
+        return decode(pixels)
 
-    monkeypatch.setattr(small_net, "pixel_embeddings", watched)
-    segmenter = Segmenter(small_net, config=CONFIG)
-    segmenter.device.prepares_each_shape = prepares_each_shape
+    monkeypatch.setattr(small_net, "decode", watched)
+    device = CpuDevice()
+    device.prepares_each_shape = prepares_each_shape
+    segmenter = Segmenter(small_net, config=CONFIG, device=device)
     segmenter.warm_up()
     assert sorted(shapes) == warmed
 

@@ -1,0 +1,59 @@
+"""What the device tells of itself, as TorchServe metrics: `GET :8082/metrics`.
+
+Only numbers and the device's name go into them: TorchServe loses a line whose dimensions hold anything odd.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ts.metrics.dimension import Dimension
+from ts.metrics.metric_type_enum import MetricTypes
+
+from segmenter import Segmenter
+from segmenter.devices import GraphCounts
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceMetrics:
+    """Reports what has changed since the last batch; the first report covers loading and warm-up."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._device = segmenter.device
+        self._cold = 0 if segmenter.warmed is None else len(segmenter.warmed.cold)
+        self._reported = GraphCounts()
+        self._after_warm_up = self._device.graph_counts() or GraphCounts()
+
+    def report(self, metrics: Any) -> None:
+        """Add to `metrics`, TorchServe's store of the batch at hand, under its first request."""
+        counts = self._device.graph_counts()
+        if counts is not None:
+            self._warn_of_compilations(counts)
+            self._count(metrics, "LSegGraphCompilations", counts.compilations - self._reported.compilations)
+            self._count(metrics, "LSegRecipeCacheHits", counts.cache_hits - self._reported.cache_hits)
+            self._count(metrics, "LSegCpuFallbacks", counts.fallbacks - self._reported.fallbacks)
+            self._gauge(metrics, "LSegColdGraphs", self._cold, "count")
+            self._reported = counts
+        memory = self._device.memory()
+        if memory is not None:
+            self._gauge(metrics, "LSegDeviceMemoryUsed", round(memory.used / 1e6), "MB")
+            self._gauge(metrics, "LSegDeviceMemoryFree", round(memory.free / 1e6), "MB")
+        if self._device.instead_of is not None:
+            self._gauge(metrics, "LSegDeviceFallback", 1, "count")
+
+    def _warn_of_compilations(self, counts: GraphCounts) -> None:
+        before = max(self._after_warm_up.compilations, self._reported.compilations)
+        if counts.compilations > before:
+            logger.warning("%d graphs were compiled while requests waited", counts.compilations - before)
+
+    def _count(self, metrics: Any, name: str, value: int) -> None:
+        metrics.add_counter(name, value, idx=0, dimensions=self._dimensions())
+
+    def _gauge(self, metrics: Any, name: str, value: int, unit: str) -> None:
+        metrics.add_metric(name, value, unit, idx=0, dimensions=self._dimensions(), metric_type=MetricTypes.GAUGE)
+
+    def _dimensions(self) -> list[Dimension]:
+        """A new list each time: TorchServe appends to it."""
+        return [Dimension("Device", self._device.kind)]

@@ -1,0 +1,81 @@
+"""Which Gaudi card a process takes: one each, none taken twice, and one whose process died is free again.
+
+TorchServe knows nothing of Gaudi cards and starts all workers alike, so the workers agree among themselves: a card is
+taken by a lock on a file, which the kernel drops when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from segmenter.errors import DeviceError
+
+
+class CardClaim:
+    """A card of this process; it stays taken as long as this object lives."""
+
+    def __init__(self, module: int, lock: IO[str]) -> None:
+        self.module = module
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the card back."""
+        self._lock.close()
+
+
+def claim_card(folder: Path | None = None) -> CardClaim | None:
+    """Take the first free card; None where the cards cannot be counted, and the driver may choose.
+
+    A module that the environment already names (`HLS_MODULE_ID`) is the only one considered.
+
+    Args:
+        folder: where the locks are, the same for all workers; None: a folder of this user's in the temporary one.
+
+    Raises:
+        DeviceError: every card is taken.
+    """
+    modules = visible_modules()
+    if not modules:
+        return None
+    folder = folder or Path(tempfile.gettempdir()) / f"lseg-gaudi-cards-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for module in modules:
+        claim = _try_to_claim(module, folder)
+        if claim is not None:
+            return claim
+    raise DeviceError(
+        f"all {len(modules)} Gaudi cards (modules {', '.join(map(str, modules))}) are taken by other workers; "
+        f"accepted: up to {len(modules)} workers on this machine"
+    )
+
+
+def visible_modules() -> list[int]:
+    """The modules that this process may use, by the environment or else by the driver's device files."""
+    for name in ("HLS_MODULE_ID", "HABANA_VISIBLE_MODULES"):
+        text = os.environ.get(name, "").strip()
+        if text and text != "all":
+            try:
+                return [int(part) for part in text.split(",")]
+            except ValueError as error:
+                raise DeviceError(f"{name} is {text!r}; accepted: module numbers such as 0,1") from error
+    # /dev/accel/accel0 with newer drivers, /dev/hl0 with older ones; both have files beside it that are no cards.
+    cards = [path for path in Path("/dev").glob("accel/accel[0-9]*") if path.name.removeprefix("accel").isdigit()]
+    cards = cards or [path for path in Path("/dev").glob("hl[0-9]*") if path.name.removeprefix("hl").isdigit()]
+    return list(range(len(cards)))
+
+
+def _try_to_claim(module: int, folder: Path) -> CardClaim | None:
+    lock = (folder / f"module-{module}.lock").open("a", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return CardClaim(module, lock)

@@ -1,0 +1,204 @@
+"""Intel Gaudi (HPU): lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
+
+`habana_frameworks` is imported here and nowhere else, and only once its environment is set: it reads most of that at
+its first import. Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from segmenter.config import Config, HpuParams
+from segmenter.devices.base import Device, DeviceMemory, GraphCounts, Step
+from segmenter.devices.cards import CardClaim, claim_card
+from segmenter.errors import DeviceAbsentError, DeviceError
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE = "habana_frameworks.torch"
+
+# What autocast may compute in bfloat16: the products that take the time. Gaudi's own list also has layer norm and
+# softmax, where lang-seg's accuracy is lost; they are on the second list. A list given replaces Gaudi's.
+_BFLOAT16_OPERATORS = """
+addmm addbmm baddbmm bmm conv2d conv_transpose2d linear matmul mm scaled_dot_product_attention
+"""
+_FLOAT32_OPERATORS = """
+batch_norm cosine_similarity div embedding exp layer_norm log_softmax logsumexp mean norm reciprocal rsqrt softmax
+truediv
+"""
+
+
+class HpuDevice(Device):
+    """One Gaudi card, which this process takes for itself as it takes none but its own."""
+
+    kind = "hpu"
+    prepares_each_shape = True
+    compiles_each_shape = True
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.mode, self.params = config.hpu_mode, config.hpu
+        self.batch_sizes = tuple(sorted(set(self.params.batch_sizes)))
+        self.card: CardClaim | None = claim_card()
+        try:
+            _set_environment(self.mode, self.params, self.card)
+            self._core = _import_core(self.mode)
+            self._acquire()
+        except BaseException:
+            if self.card is not None:
+                self.card.release()
+            raise
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Whether the package is installed. It is not imported for the answer: that would fix its environment."""
+        try:
+            installed = importlib.util.find_spec(_PACKAGE) is not None
+        except ModuleNotFoundError:
+            installed = False
+        if installed:
+            return None
+        return f"the package {_PACKAGE} is not installed; it comes with Intel Gaudi's PyTorch images, not from PyPI"
+
+    def describe(self) -> str:
+        """The card's model, its module and the mode."""
+        module = "" if self.card is None else f", module {self.card.module}"
+        precision = "bfloat16" if self.params.bfloat16 else "float32"
+        return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
+
+    def prepare(self, step: Step) -> Step:
+        """The step captured or compiled by the mode, its graph cut off at the end."""
+        run = step
+        if self.mode == "graphs":
+            run = self._hpu.wrap_in_hpu_graph_func(run)
+        elif self.mode == "eager":
+            run = torch.compile(run, backend="hpu_backend", dynamic=False)
+
+        def step_on_card(*tensors: Tensor) -> Tensor:
+            result = run(*tensors)
+            self._core.mark_step()  # without it the next step would grow the same graph; does nothing in eager mode
+            return result
+
+        return step_on_card
+
+    def reduced_precision(self) -> AbstractContextManager[object]:
+        """Autocast to bfloat16, if the configuration has it."""
+        return torch.autocast("hpu", dtype=torch.bfloat16, enabled=self.params.bfloat16)
+
+    def wait(self) -> None:
+        """Return when the card has done everything, compiling included."""
+        self._hpu.synchronize()
+
+    def memory(self) -> DeviceMemory:
+        """As the card's allocator counts it, for this process, which is the only one on the card."""
+        free, total = self._hpu.mem_get_info()
+        return DeviceMemory(total - free, free)
+
+    def graph_counts(self) -> GraphCounts:
+        """From Gaudi's official metrics; the recipe cache's are there only from the version that has them."""
+        return GraphCounts(
+            compilations=self._metric("graph_compilation", "TotalNumber"),
+            cache_hits=self._metric("recipe_cache", "TotalHit"),
+            fallbacks=self._metric("cpu_fallback", "TotalNumber"),
+        )
+
+    def _metric(self, name: str, figure: str) -> int:
+        metrics = importlib.import_module(f"{_PACKAGE}.hpu.metrics")
+        metric = metrics.metric_global(name)
+        return 0 if metric is None else int(dict(metric.stats())[figure])
+
+    @property
+    def _hpu(self) -> ModuleType:
+        return importlib.import_module(f"{_PACKAGE}.hpu")
+
+    def _acquire(self) -> None:
+        """Take the card now: `is_available` is true even where every card is busy."""
+        if not self._hpu.is_available():
+            raise DeviceAbsentError(
+                "no Gaudi card was found: is the driver loaded, and the container started with one?"
+            )
+        try:
+            torch.zeros(1, device="hpu").cpu()
+        except (RuntimeError, AssertionError) as error:
+            asked = "any card" if self.card is None else f"module {self.card.module}"
+            raise DeviceError(f"the Gaudi card cannot be used ({asked}): {error}") from error
+        _set_inference(self._core)
+        if self.mode == "eager":
+            _allow_shapes(self.params.max_graphs)
+
+
+def _set_environment(mode: str, params: HpuParams, card: CardClaim | None) -> None:
+    """Everything that Gaudi's packages read at their import or when they take the card."""
+    # Always said: what it means to say nothing has changed between versions.
+    os.environ["PT_HPU_LAZY_MODE"] = "0" if mode == "eager" else "1"
+    if card is not None:
+        os.environ["HLS_MODULE_ID"] = str(card.module)
+    if params.recipe_cache:
+        folder = Path(params.recipe_cache).expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("PT_HPU_RECIPE_CACHE_CONFIG", f"{folder},false,{params.recipe_cache_megabytes}")
+    os.environ.setdefault("PT_HPU_ENABLE_CACHE_METRICS", "1")
+    # Else the exact GELU is replaced by its tanh approximation.
+    os.environ.setdefault("PT_HPU_FORCE_TANH_FOR_GELU", "0")
+    if params.bfloat16:
+        _write_list("PT_HPU_AUTOCAST_LOWER_PRECISION_OPS_LIST", _BFLOAT16_OPERATORS)
+        _write_list("PT_HPU_AUTOCAST_FP32_OPS_LIST", _FLOAT32_OPERATORS)
+
+
+def _write_list(variable: str, operators: str) -> None:
+    """Autocast takes its lists as files, one operator a line."""
+    if variable in os.environ:
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="lseg-autocast-", suffix=".txt", delete=False) as file:
+        file.write("\n".join(operators.split()) + "\n")
+    os.environ[variable] = file.name
+
+
+def _import_core(mode: str) -> ModuleType:
+    """`habana_frameworks.torch.core`, which registers the device with torch.
+
+    Raises:
+        DeviceError: it cannot be imported, or was imported before in another mode.
+    """
+    before = _PACKAGE in sys.modules
+    try:
+        core = importlib.import_module(f"{_PACKAGE}.core")
+        lazy = importlib.import_module(f"{_PACKAGE}.utils.internal").is_lazy()
+    except (ImportError, AssertionError, RuntimeError) as error:
+        raise DeviceError(f"{_PACKAGE} cannot be imported: {error}") from error
+    if lazy == (mode == "eager"):
+        raise DeviceError(
+            f"hpu_mode is {mode!r}, but {_PACKAGE} {'was imported before' if before else 'runs'} in "
+            f"{'lazy' if lazy else 'eager'} mode; set PT_HPU_LAZY_MODE={'0' if mode == 'eager' else '1'} and "
+            "PT_HPU_AUTOLOAD=0 in the environment that the server starts in"
+        )
+    return core
+
+
+def _set_inference(core: ModuleType) -> None:
+    """Gaudi's switch for inference, under the name that this version has for it."""
+    for name in ("hpu_inference_set_env", "hpu_set_inference_env", "hpu_set_env"):
+        if hasattr(core, name):
+            getattr(core, name)()
+            return
+
+
+def _allow_shapes(graphs: int) -> None:
+    """Let torch.compile keep every graph: beyond 8 shapes it would run the rest without compiling, silently."""
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, graphs + 1)
+    torch._dynamo.config.accumulated_cache_size_limit = max(
+        torch._dynamo.config.accumulated_cache_size_limit, 8 * (graphs + 1)
+    )

@@ -1,0 +1,118 @@
+"""The network on its device, in three steps, each fed with tensors of the planned shapes alone."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model import LSeg
+from model.lseg import finish_scores
+from model.text_encoder import tokenize
+from segmenter.buckets import BLACK, Bucket
+from segmenter.devices import Device
+from segmenter.shapes import Graph, ScoreGraph, Shapes, TextGraph
+
+
+class Network:
+    """Takes and gives host tensors. One thread at a time: a lazy device has one pending graph for the whole process."""
+
+    def __init__(self, net: LSeg, device: Device, shapes: Shapes) -> None:
+        # On the host, where whole maps are: it is a few 3x3 convolutions of one channel.
+        self._regularizer = copy.deepcopy(net.regularizer)
+        self.net = device.place(net).eval().requires_grad_(False)
+        self.device, self.shapes = device, shapes
+        self._image = device.prepare(self._image_step)
+        self._score = device.prepare(self.net.products)
+        self._text = device.prepare(self.net.encode_tokens)
+        self._lock = threading.Lock()
+
+    @torch.no_grad()
+    def scores(self, pixels: Sequence[Tensor], texts: Sequence[Tensor], batch: int) -> list[Tensor]:
+        """Scores of each image's own labels, before the last resize.
+
+        Args:
+            pixels: float32 [3, H, W] in -1..1, all of one bucket.
+            texts: for each image, the unit embeddings of its labels: float32 [K_i, E].
+            batch: how many images go through the network, black ones with them where there are fewer.
+
+        Returns:
+            For each image float32 [K_i, H/2, W/2].
+        """
+        height, width = pixels[0].shape[1] // 4, pixels[0].shape[2] // 4
+        labels = self.shapes.label_count(max(len(text) for text in texts))
+        with self._lock:
+            features = self._image(self.device.to_device(_filled(pixels, batch)))
+            products = self.device.to_host(self._score(features, self.device.to_device(_stacked(texts, labels, batch))))
+        maps = products[:, :, : height * width].unflatten(2, (height, width))
+        return [self._own_scores(own, len(text)) for own, text in zip(maps, texts, strict=False)]
+
+    def _own_scores(self, products: Tensor, labels: int) -> Tensor:
+        """Scores [K, 2h, 2w] of an image's own labels from its products [K' + 4, h, w], K' filled up."""
+        own = products if len(products) == labels + 4 else torch.cat([products[:labels], products[-4:]])
+        return finish_scores(own[None], self._regularizer)[0]
+
+    @torch.no_grad()
+    def encode(self, labels: Sequence[str]) -> Tensor:
+        """Unit embeddings of `labels`: float32 [K, E].
+
+        Raises:
+            ValueError: a label of more tokens than the text tower takes.
+        """
+        tokens = tokenize(labels, self.net.architecture.context_length)
+        tokens = F.pad(tokens, (0, self.shapes.token_count(tokens.shape[1]) - tokens.shape[1]))
+        return self._encode_tokens(tokens)
+
+    @torch.no_grad()
+    def run_blank(self, graph: Graph) -> None:
+        """Run `graph` once, on nothing in particular, in the very way that a request would."""
+        if isinstance(graph, TextGraph):
+            self._encode_tokens(torch.zeros(graph.labels, graph.tokens, dtype=torch.int64))
+            return
+        labels = graph.labels if isinstance(graph, ScoreGraph) else 1
+        bucket = self._bucket_of(graph.pixels) if isinstance(graph, ScoreGraph) else graph.bucket
+        text = torch.zeros(labels, self.net.architecture.embedding)
+        self.scores([torch.zeros(3, bucket.height, bucket.width)], [text], graph.batch)
+
+    def _bucket_of(self, pixels: int) -> Bucket:
+        return next(bucket for bucket in self.shapes.image_buckets() if self.shapes.pixel_count(bucket) == pixels)
+
+    def _encode_tokens(self, tokens: Tensor) -> Tensor:
+        """`tokens` int64 [K, L], L as planned -> [K, E], in batches of the planned size."""
+        size = self.shapes.text_batch or max(1, len(tokens))
+        parts = []
+        with self._lock:
+            for part in tokens.split(size):
+                filled = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
+                parts.append(self.device.to_host(self._text(self.device.to_device(filled)))[: len(part)])
+        return torch.cat(parts)
+
+    def _image_step(self, pixels: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, F+4, P], P filled up as planned."""
+        with self.device.reduced_precision():
+            decoded = self.net.decode(pixels)
+        features = self.net.features(decoded).flatten(2)
+        count = self.shapes.pixel_count(Bucket(pixels.shape[2], pixels.shape[3]))
+        return F.pad(features, (0, count - features.shape[2])) if count > features.shape[2] else features
+
+
+def _filled(pixels: Sequence[Tensor], batch: int) -> Tensor:
+    """`pixels` [3, H, W] each, black images added up to `batch`: [batch, 3, H, W]."""
+    filled = torch.full((batch, *pixels[0].shape), BLACK)
+    for place, own in zip(filled, pixels, strict=False):
+        place.copy_(own)
+    return filled
+
+
+def _stacked(texts: Sequence[Tensor], labels: int, batch: int) -> Tensor:
+    """`texts` [K_i, E] each, as [batch, labels, E]: filled up with each image's first label, then with more images.
+
+    A real label and not zeros: lang-seg's bottleneck block takes the maximum over all labels, which a label that is
+    there twice does not change.
+    """
+    rows = [torch.cat([text, text[:1].expand(labels - len(text), -1)]) for text in texts]
+    return torch.stack(rows + rows[:1] * (batch - len(rows)))

@@ -1,0 +1,230 @@
+"""The shapes that reach the device: few and known where each costs a compilation, any where none does.
+
+The network runs in three steps, and each step at each shape is one graph of its own:
+
+    image   pixels [B, 3, H, W]             -> features [B, F+4, P]     by image bucket and batch
+    score   features, label texts [B, K, E] -> products [B, K+4, P]     by batch, label bucket and pixels
+    text    tokens [N, L]                   -> label texts [N, E]       by token bucket
+
+The numbers of image and label buckets add up this way; in one graph for the whole forward they would multiply. Filling
+up never changes a result: a pixel's products depend on its own features and a label's on its own text, images of a
+batch do not see each other, and tokens after a label's end are not read (CLIP's text tower is causal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from model import Architecture
+from segmenter.buckets import Bucket, make_buckets
+from segmenter.config import Config, StaticImageSizeParams
+from segmenter.devices import Device
+from segmenter.errors import ConfigError
+
+# What a batch costs beside its images, in images: it decides between one batch that is filled up and several that fit.
+_BATCH_COST = 1
+
+
+@dataclass(frozen=True)
+class ImageGraph:
+    """The image network at one size."""
+
+    bucket: Bucket
+    batch: int
+
+    def __str__(self) -> str:
+        return f"image {self.bucket} batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class ScoreGraph:
+    """The dot products of pixels and labels."""
+
+    batch: int
+    labels: int
+    pixels: int
+
+    def __str__(self) -> str:
+        return f"score {self.pixels} pixels labels {self.labels} batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class TextGraph:
+    """The text tower."""
+
+    labels: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"text labels {self.labels} tokens {self.tokens}"
+
+
+Graph = ImageGraph | ScoreGraph | TextGraph
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What may reach the device. Every tuple is in ascending order but `buckets`; None: any number is as good."""
+
+    buckets: tuple[Bucket, ...]  # of whole images
+    window: Bucket  # of accurate mode
+    batches: tuple[int, ...]
+    labels: tuple[int, ...] | None = None
+    tokens: tuple[int, ...] | None = None
+    pixels: tuple[int, ...] | None = None  # of feature maps; None: as many as the image's bucket has
+    text_batch: int | None = None
+
+    def split(self, count: int) -> list[int]:
+        """The sizes of the batches that `count` images go through in, together at least `count`, the largest first.
+
+        Whichever is cheapest: a batch costs as much as its images, those that fill it up as well, and one more.
+        """
+        cost, best = [0.0] + [float("inf")] * count, [0] * (count + 1)
+        for number in range(1, count + 1):
+            for size in self.batches:
+                total = cost[max(0, number - size)] + size + _BATCH_COST
+                if total < cost[number]:
+                    cost[number], best[number] = total, size
+        sizes = []
+        while count > 0:
+            sizes.append(best[count])
+            count -= best[count]
+        return sorted(sizes, reverse=True)
+
+    def label_count(self, count: int) -> int:
+        """The labels that `count` are filled up to."""
+        return count if self.labels is None else _at_least(self.labels, count)
+
+    def token_count(self, count: int) -> int:
+        """The tokens that labels of up to `count` are filled up to."""
+        return count if self.tokens is None else _at_least(self.tokens, count)
+
+    def pixel_count(self, bucket: Bucket) -> int:
+        """The pixels that the feature map of `bucket` is filled up to."""
+        own = feature_pixels(bucket)
+        return own if self.pixels is None else _at_least(self.pixels, own)
+
+    def image_buckets(self) -> tuple[Bucket, ...]:
+        """Every size at which pixels reach the device, in both modes."""
+        return self.buckets if self.window in self.buckets else (*self.buckets, self.window)
+
+    def graphs(self) -> list[Graph]:
+        """Every graph there is, the most used first: single images before batches, few labels before many.
+
+        Raises:
+            ValueError: the shapes are not bounded.
+        """
+        if self.labels is None or self.tokens is None or self.text_batch is None:
+            raise ValueError("the device takes any shape; there is no list of its graphs")
+        pixels = sorted({self.pixel_count(bucket) for bucket in self.image_buckets()})
+        graphs: list[Graph] = [TextGraph(self.text_batch, tokens) for tokens in self.tokens]
+        for batch in self.batches:
+            graphs += [ImageGraph(bucket, batch) for bucket in self.image_buckets()]
+            graphs += [ScoreGraph(batch, labels, count) for labels in self.labels for count in pixels]
+        return graphs
+
+
+def feature_pixels(bucket: Bucket) -> int:
+    """The pixels of the feature map of `bucket`: a quarter of its height times a quarter of its width."""
+    return (bucket.height // 4) * (bucket.width // 4)
+
+
+def plan_shapes(config: Config, architecture: Architecture, device: Device) -> Shapes:
+    """The shapes for a device: unbounded, or bounded with the least padding that `hpu.max_graphs` graphs allow.
+
+    Raises:
+        ConfigError: no plan keeps to `hpu.max_graphs`.
+    """
+    lazy = device.kind == "hpu" and config.hpu_mode != "eager"
+    buckets = _image_buckets(config, lazy=lazy)
+    window = Bucket(config.accurate.crop_size, config.accurate.crop_size)
+    if not device.compiles_each_shape:
+        return Shapes(buckets, window, device.batch_sizes)
+    return bounded_shapes(config, architecture, buckets, window)
+
+
+def bounded_shapes(config: Config, architecture: Architecture, buckets: tuple[Bucket, ...], window: Bucket) -> Shapes:
+    """The plan for a device that compiles each shape.
+
+    Images, labels, tokens and batches have the buckets that the configuration names. What is chosen is how many sizes
+    of feature maps there are, from one for all up to one for each bucket: more of them fill up fewer pixels.
+
+    Raises:
+        ConfigError: even with one size of feature map there are more graphs than `hpu.max_graphs`.
+    """
+    areas = sorted({feature_pixels(bucket) for bucket in (*buckets, window)})
+    least = None
+    for count in range(len(areas), 0, -1):
+        shapes = Shapes(
+            buckets,
+            window,
+            batches=tuple(sorted(set(config.hpu.batch_sizes))),
+            labels=label_buckets(config.default_lazy_mode_label_number, config.max_labels),
+            tokens=_token_buckets(config.hpu.token_lengths, architecture.context_length),
+            pixels=_levels(areas, count),
+            text_batch=config.default_lazy_mode_label_number,
+        )
+        least = len(shapes.graphs())
+        if least <= config.hpu.max_graphs:
+            return shapes
+    raise ConfigError(
+        f"hpu.max_graphs is {config.hpu.max_graphs}, but this configuration takes at least {least} graphs; accepted: "
+        f"{least} or more, or fewer image sizes, hpu.batch_sizes, hpu.token_lengths or a lower max_labels"
+    )
+
+
+def label_buckets(least: int, most: int) -> tuple[int, ...]:
+    """`least`, doubled until `most`, which ends the list."""
+    counts = [min(least, most)]
+    while counts[-1] < most:
+        counts.append(min(2 * counts[-1], most))
+    return tuple(counts)
+
+
+def _image_buckets(config: Config, *, lazy: bool) -> tuple[Bucket, ...]:
+    if config.dynamic_image_hw is None or lazy:
+        return make_buckets(config.static_image_size_params)
+    height, width = config.dynamic_image_hw
+    return make_buckets(StaticImageSizeParams(((height, width),), (min(height, width),)))
+
+
+def _token_buckets(lengths: Sequence[int], context_length: int) -> tuple[int, ...]:
+    return tuple(sorted({min(length, context_length) for length in (*lengths, context_length)}))
+
+
+def _levels(areas: Sequence[int], count: int) -> tuple[int, ...]:
+    """The `count` of `areas` (ascending, the last always among them) that fill up the fewest pixels in all.
+
+    Each area is filled up to the next level. `cost[k][i]` is the least for the first i areas with k levels, the last
+    of them area i - 1.
+    """
+    total = len(areas)
+    cost = [[float("inf")] * (total + 1) for _ in range(count + 1)]
+    before = [[0] * (total + 1) for _ in range(count + 1)]
+    cost[0][0] = 0
+    for levels in range(1, count + 1):
+        for end in range(1, total + 1):
+            for start in range(end):
+                padded = sum(areas[end - 1] - area for area in areas[start:end])
+                if cost[levels - 1][start] + padded < cost[levels][end]:
+                    cost[levels][end], before[levels][end] = cost[levels - 1][start] + padded, start
+    chosen, end = [], total
+    for levels in range(count, 0, -1):
+        chosen.append(areas[end - 1])
+        end = before[levels][end]
+    assert all(low < high for low, high in pairwise(reversed(chosen)))
+    return tuple(reversed(chosen))
+
+
+def _at_least(levels: Sequence[int], count: int) -> int:
+    """The first of `levels` that holds `count`.
+
+    Raises:
+        ValueError: none does.
+    """
+    for level in levels:
+        if level >= count:
+            return level
+    raise ValueError(f"{count} is beyond the largest bucket, {levels[-1]}")
