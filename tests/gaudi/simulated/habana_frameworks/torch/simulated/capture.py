@@ -1,0 +1,74 @@
+"""The tape of an HPU graph: every operator between the beginning and the end of a capture, to run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from habana_frameworks.torch.simulated.numerics import narrowed
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One operator with the CPU tensors it read, and the one or several that hold its results."""
+
+    operator: Callable[..., Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+    results: tuple[Tensor, ...]
+
+    def play(self) -> None:
+        """Compute again from what the inputs hold now, into the same results."""
+        out = self.operator(*self.args, **self.kwargs)
+        outs = out if isinstance(out, tuple | list) else (out,)
+        for result, new in zip(self.results, outs, strict=False):
+            if isinstance(new, Tensor) and new is not result:
+                result.copy_(narrowed(new))
+
+
+class Tape:
+    """The operators of one capture."""
+
+    def __init__(self) -> None:
+        self.operators: list[Played] = []
+
+    def play(self) -> None:
+        """Run all of them again."""
+        for one in self.operators:
+            one.play()
+
+
+_current: Tape | None = None
+
+
+def begin() -> None:
+    """Start to keep what runs.
+
+    Raises:
+        RuntimeError: a capture is going on.
+    """
+    global _current
+    if _current is not None:
+        raise RuntimeError("an HPU graph is being captured already")
+    _current = Tape()
+
+
+def end() -> Tape:
+    """Stop, and give what was kept."""
+    global _current
+    assert _current is not None
+    tape, _current = _current, None
+    return tape
+
+
+def capturing() -> bool:
+    """Whether a capture is going on in this process."""
+    return _current is not None
+
+
+def keep(operator: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], results: tuple[Tensor, ...]) -> None:
+    """Add an operator to the tape."""
+    if _current is not None:
+        _current.operators.append(Played(operator, args, kwargs, results))

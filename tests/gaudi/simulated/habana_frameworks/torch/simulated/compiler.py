@@ -1,0 +1,2 @@
+"""Stub."""
+def register() -> None: pass
