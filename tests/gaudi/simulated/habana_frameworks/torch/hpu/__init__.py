@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from habana_frameworks.torch.hpu import metrics
 from habana_frameworks.torch.hpu.memory import (
     max_memory_allocated,
     mem_get_info,
@@ -51,6 +52,7 @@ __all__ = [
     "memory_stats",
     "memory_summary",
     "memory_usage",
+    "metrics",
     "reset_accumulated_memory_stats",
     "reset_peak_memory_stats",
     "set_device",

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from habana_frameworks.torch.simulated import copies
+from habana_frameworks.torch.simulated import copies, operators  # noqa: F401 - gives the tensors their operators
 from habana_frameworks.torch.simulated.tensor import HpuTensor
 from torch import Tensor
 from torch.utils import backend_registration

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from habana_frameworks.torch.simulated.numerics import narrowed
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from habana_frameworks.torch.simulated.memory import Cell
+    from habana_frameworks.torch.simulated.tensor import HpuTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,7 @@ class Played:
     args: list[Any]
     kwargs: dict[str, Any]
     results: tuple[Tensor, ...]
+    held: tuple[Cell, ...]  # the memory of the results, which is not free before the tape is
 
     def play(self) -> None:
         """Compute again from what the inputs hold now, into the same results."""
@@ -68,7 +73,8 @@ def capturing() -> bool:
     return _current is not None
 
 
-def keep(operator: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], results: tuple[Tensor, ...]) -> None:
+def keep(operator: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], results: Sequence[HpuTensor]) -> None:
     """Add an operator to the tape."""
     if _current is not None:
-        _current.operators.append(Played(operator, args, kwargs, results))
+        hosts, held = tuple(one.host for one in results), tuple(one.cell for one in results)
+        _current.operators.append(Played(operator, args, kwargs, hosts, held))

@@ -7,10 +7,11 @@ from functools import cache
 from typing import Any
 
 import torch
-from habana_frameworks.torch.simulated import capture, copies, fallback, numerics
+from habana_frameworks.torch.simulated import capture, copies, fallback, numerics, tracing
 from habana_frameworks.torch.simulated.counts import TOTALS
 from habana_frameworks.torch.simulated.recorder import RECORDER
 from habana_frameworks.torch.simulated.tensor import HpuTensor
+from habana_frameworks.torch.utils.internal import is_lazy
 from torch import Tensor
 
 # The second operand of these is sent as a tensor, so that its value is no part of the graph.
@@ -28,6 +29,8 @@ _UNDECLARED_VIEWS = frozenset(("_unsafe_view", "_reshape_alias", *_ALIASES))
 _EMPTY = frozenset(("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"))
 # A host tensor of any shape may stand among their arguments.
 _TAKES_HOST_INDICES = frozenset(("index", "index_put", "index_put_", "_index_put_impl_"))
+
+_LAZY = is_lazy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ _HASHABLE = (int, float, bool, str, type(None))
 
 def run_operator(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `__torch_dispatch__` does for one operator."""
+    if HpuTensor.traced and tracing.is_traced(args):
+        return tracing.run(operator, args, kwargs)
     traits = _traits(operator)
     if traits.base == "_to_copy":
         copied = copies.to_copy(args, kwargs)
@@ -138,9 +143,12 @@ def run_operator(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     wrapped = _wrap(call, result)
     if traits.alias and call.inputs:
         wrapped.value, wrapped.constant_id = call.inputs[0].value, call.inputs[0].constant_id
-    elif not traits.empty:
+    elif not traits.empty and not (traits.view and not _LAZY):  # in eager mode a view launches nothing
         _record(operator, call, result, wrapped)
     return wrapped
+
+
+HpuTensor.run_operator = staticmethod(run_operator)
 
 
 def _arguments_need_host(traits: _Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -199,9 +207,9 @@ def _wrap_one(call: _Call, result: Tensor) -> Tensor:
 
 
 def _record(operator: Any, call: _Call, result: Any, wrapped: Any) -> None:
-    made = [one for one in _tensors(wrapped) if type(one) is HpuTensor]
+    made = [wrapped] if type(wrapped) is HpuTensor else [one for one in _tensors(wrapped) if type(one) is HpuTensor]
     if capture.capturing() and not call.traits.view:
-        capture.keep(operator, call.args, call.kwargs, tuple(one.host for one in made))
+        capture.keep(operator, call.args, call.kwargs, made)
     sources = {id(one) for one in call.inputs} if call.traits.writes else ()
     written = [one for one in made if id(one) in sources]
     outputs = [one for one in made if id(one) not in sources] if written else made

@@ -161,11 +161,12 @@ def _describe(
         parts.append((node.name, node.attributes, references))
     descriptions = tuple(inputs[index][1] for index in used)
     outputs = tuple((new_number[number], index) for number, index in live)
-    graph = CompiledGraph("", tuple(part[0] for part in parts), tuple(map(_readable, descriptions)), len(live), reason)
+    graph = CompiledGraph("", tuple(part[0] for part in parts), tuple(map(readable, descriptions)), len(live), reason)
     return (tuple(parts), descriptions, outputs), graph
 
 
-def _readable(description: Hashable) -> str:
+def readable(description: Hashable) -> str:
+    """The description of an input for people."""
     assert isinstance(description, tuple)
     shape, dtype, layout, constant = description
     text = f"{dtype}[{','.join(map(str, shape))}]"

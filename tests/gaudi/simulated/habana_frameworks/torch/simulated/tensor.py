@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from habana_frameworks.torch.simulated.device import DEVICE
@@ -22,6 +23,10 @@ class HpuTensor(Tensor):
     cell: Cell
     value: Value
     constant_id: int | None
+    # Whether Dynamo ever asked for a tensor without content in this process.
+    traced: ClassVar[bool] = False
+    # Set by `operators`, which needs this class.
+    run_operator: ClassVar[Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]]
 
     # Every operator comes to __torch_dispatch__ anyway; going through __torch_function__ too would only cost time.
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -42,7 +47,7 @@ class HpuTensor(Tensor):
 
     def __init__(self, host: Tensor, cell: Cell | None = None) -> None:
         self.host = host
-        self.cell = cell or Cell(host.untyped_storage().nbytes())
+        self.cell = cell or Cell(host.untyped_storage().nbytes() if type(host) is Tensor else 0)
         self.value = Value()
         self.constant_id = None
 
@@ -50,9 +55,16 @@ class HpuTensor(Tensor):
     def __torch_dispatch__(
         cls, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        from habana_frameworks.torch.simulated.operators import run_operator
+        return HpuTensor.run_operator(operator, args, kwargs or {})
 
-        return run_operator(operator, args, kwargs or {})
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        """What Dynamo needs to make a fake of the tensor: the names of the tensors in it."""
+        return ["host"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, Tensor], context: None, size: Any, stride: Any) -> HpuTensor:
+        HpuTensor.traced = True
+        return HpuTensor(inner["host"])
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         text = tensor_contents or repr(self.detach().cpu()).removeprefix("tensor(").removesuffix(")")
