@@ -9,12 +9,13 @@ import os
 import sys
 from typing import Any
 
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
 from habana_frameworks.torch import hpu
 from habana_frameworks.torch.simulated.environment import SOFTWARE
 from habana_frameworks.torch.simulated.tensor import HpuTensor
 from habana_frameworks.torch.utils.internal import is_lazy
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _constants = 0
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
 from habana_frameworks.torch.hpu import metrics
 from habana_frameworks.torch.hpu.memory import (
     max_memory_allocated,
@@ -201,5 +202,3 @@ def disable_dynamic_shape() -> None:
 def get_dynamic_shape_status() -> bool:
     """What was last asked for."""
     return _dynamic_shapes
-
-

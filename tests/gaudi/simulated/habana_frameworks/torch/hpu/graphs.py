@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
+
 from habana_frameworks.torch.simulated import capture
 from habana_frameworks.torch.simulated.counts import TOTALS
 from habana_frameworks.torch.simulated.device import DEVICE
 from habana_frameworks.torch.simulated.recorder import RECORDER
 from habana_frameworks.torch.utils.internal import is_lazy
-from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from habana_frameworks.torch.simulated.cards import visible_modules
 from habana_frameworks.torch.simulated.environment import Machine, numbers
-from torch import Tensor
 
 _CARDS_IN_A_BOX = 8
 _count: int | None = None

@@ -12,19 +12,70 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from habana_frameworks.torch.simulated.tensor import HpuTensor
 from torch import Tensor
 
-_LOWER = (
-    "addmm addbmm batch_norm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d dot "
-    "dropout feature_dropout group_norm instance_norm layer_norm leaky_relu linear matmul mean mm mul mv softmax "
-    "log_softmax scaled_dot_product_attention"
-).split()
-_FLOAT32 = (
-    "acos addcdiv asin atan2 cdist cosh cosine_similarity cross_entropy_loss dist div divide embedding embedding_bag "
-    "exp expm1 log log2 log10 log1p logsumexp pow reciprocal renorm rsqrt softplus tan topk true_divide"
-).split()
-_WIDEST = "add addcmul cat stack sub".split()
+from habana_frameworks.torch.simulated.tensor import HpuTensor
+
+_LOWER = [
+    "addmm",
+    "addbmm",
+    "batch_norm",
+    "baddbmm",
+    "bmm",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "dot",
+    "dropout",
+    "feature_dropout",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "matmul",
+    "mean",
+    "mm",
+    "mul",
+    "mv",
+    "softmax",
+    "log_softmax",
+    "scaled_dot_product_attention",
+]
+_FLOAT32 = [
+    "acos",
+    "addcdiv",
+    "asin",
+    "atan2",
+    "cdist",
+    "cosh",
+    "cosine_similarity",
+    "cross_entropy_loss",
+    "dist",
+    "div",
+    "divide",
+    "embedding",
+    "embedding_bag",
+    "exp",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "logsumexp",
+    "pow",
+    "reciprocal",
+    "renorm",
+    "rsqrt",
+    "softplus",
+    "tan",
+    "topk",
+    "true_divide",
+]
+_WIDEST = ["add", "addcmul", "cat", "stack", "sub"]
 # Only the first argument is cast: weights and statistics stay as they are.
 _FIRST_ONLY = frozenset(("layer_norm", "group_norm", "instance_norm", "batch_norm"))
 

@@ -6,10 +6,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from habana_frameworks.torch.simulated import copies, operators  # noqa: F401 - gives the tensors their operators
-from habana_frameworks.torch.simulated.tensor import HpuTensor
 from torch import Tensor
 from torch.utils import backend_registration
+
+from habana_frameworks.torch.simulated import copies, operators  # noqa: F401 - gives the tensors their operators
+from habana_frameworks.torch.simulated.tensor import HpuTensor
 
 # Kept alive for as long as the process runs; torch forgets what a library defines when it is collected.
 _LIBRARY = torch.library.Library("aten", "IMPL")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from habana_frameworks.torch.simulated.numerics import narrowed
 from torch import Tensor
+
+from habana_frameworks.torch.simulated.numerics import narrowed
 
 if TYPE_CHECKING:
     from habana_frameworks.torch.simulated.memory import Cell

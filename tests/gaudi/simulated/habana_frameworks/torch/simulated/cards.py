@@ -49,9 +49,7 @@ def acquire_card(machine: Machine) -> Card:
         except RuntimeError:
             if "HABANA_VISIBLE_MODULES" in os.environ or machine.cards < number("WORLD_SIZE", 1):
                 raise
-            _LOGGER.warning(
-                "Device acquire failed for hls_mod_id: %d Proceeding without moduleid.", wanted[0]
-            )
+            _LOGGER.warning("Device acquire failed for hls_mod_id: %d Proceeding without moduleid.", wanted[0])
     return _take(machine, visible)
 
 

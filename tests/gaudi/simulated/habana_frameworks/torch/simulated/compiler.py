@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 from habana_frameworks.torch.simulated.counts import CompiledGraph
 from habana_frameworks.torch.simulated.recipes import RECIPES
 from habana_frameworks.torch.simulated.recorder import RECORDER, readable, tensor_description

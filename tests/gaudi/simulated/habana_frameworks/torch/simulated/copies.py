@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from habana_frameworks.torch.simulated import numerics
 from habana_frameworks.torch.simulated.counts import TOTALS
 from habana_frameworks.torch.simulated.recorder import RECORDER
 from habana_frameworks.torch.simulated.tensor import HpuTensor
-from torch import Tensor
 
 
 def read_back(tensor: HpuTensor, reason: str) -> Tensor:

@@ -7,6 +7,7 @@ import sys
 from threading import RLock
 
 import psutil
+
 from habana_frameworks.torch.simulated.cards import Card, acquire_card
 from habana_frameworks.torch.simulated.environment import DEFAULT_LAZY_MODE, Machine, lazy_mode_now, number, rank
 from habana_frameworks.torch.simulated.memory import MEMORY

@@ -12,8 +12,22 @@ from habana_frameworks.torch.utils.event_dispatcher import EventId, publish
 
 # Not in the list of operators that the 1.19 software registers. Newer software may have some of them.
 _MISSING = frozenset(
-    "_upsample_bilinear2d_aa _upsample_bicubic2d_aa im2col col2im native_group_norm bincount histc _cdist_forward mode "
-    "bucketize isin _fft_r2c _fft_c2r _fft_c2c".split()
+    [
+        "_upsample_bilinear2d_aa",
+        "_upsample_bicubic2d_aa",
+        "im2col",
+        "col2im",
+        "native_group_norm",
+        "bincount",
+        "histc",
+        "_cdist_forward",
+        "mode",
+        "bucketize",
+        "isin",
+        "_fft_r2c",
+        "_fft_c2r",
+        "_fft_c2c",
+    ]
 )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+
 from habana_frameworks.torch.simulated.counts import CompiledGraph
 from habana_frameworks.torch.simulated.device import MOST_OPERATORS
 from habana_frameworks.torch.simulated.memory import Cell

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
+
 from habana_frameworks.torch.simulated.device import DEVICE
 from habana_frameworks.torch.simulated.memory import Cell
 from habana_frameworks.torch.simulated.recorder import Value
-from torch import Tensor
 
 # The place that torch keeps for one more device. Asked for as "hpu" before it has that name, torch would give the built-in
 # device type of that name, for which stock torch has nothing.

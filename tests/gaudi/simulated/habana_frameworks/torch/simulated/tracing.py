@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from habana_frameworks.torch.simulated.tensor import HpuTensor
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_map
+
+from habana_frameworks.torch.simulated.tensor import HpuTensor
 
 
 def is_traced(values: Any) -> bool:
