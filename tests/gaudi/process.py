@@ -72,7 +72,7 @@ def simulated(**environment: str) -> Callable[[Callable[..., None]], Callable[[P
 
         test.__name__, test.__qualname__ = body.__name__, body.__qualname__
         test.__module__, test.__doc__ = body.__module__, body.__doc__
-        test.body = body  # type: ignore[attr-defined]
+        test.body = body
         return test
 
     return decorate

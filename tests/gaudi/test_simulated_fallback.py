@@ -91,6 +91,6 @@ def test_the_list_can_be_changed() -> None:
 def test_no_fall_back_while_a_graph_is_captured() -> None:
     from habana_frameworks.torch.hpu import wrap_in_hpu_graph_func
 
-    with pytest.raises(RuntimeError, match="^cpu fallback is not supported during hpu graph capturing$"):
+    with pytest.raises(RuntimeError, match=r"^cpu fallback is not supported during hpu graph capturing$"):
         wrap_in_hpu_graph_func(lambda x: F.unfold(x, 2))(image(1, 2, 4, 4))
     assert (image(3) + 1).cpu().tolist() == [2, 3, 4]  # the capture is over

@@ -31,9 +31,11 @@ def test_a_new_process_has_counted_nothing() -> None:
         "MaxTime",
     ]
     assert metric_global("recipe_cache") is None and metric_global("other") is None
-    with pytest.raises(MetricNotFound, match=r"^Metric with given name \(other\) doesn't exist\.$"):
-        with metric_localcontext("other"):
-            pass
+    with (
+        pytest.raises(MetricNotFound, match=r"^Metric with given name \(other\) doesn't exist\.$"),
+        metric_localcontext("other"),
+    ):
+        pass
 
 
 @simulated(PT_HPU_ENABLE_CACHE_METRICS="On")

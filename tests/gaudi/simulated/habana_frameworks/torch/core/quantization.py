@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -25,7 +26,7 @@ def _fused(model: nn.Module) -> nn.Module:
     for child in model.children():
         _fused(child)
     names = list(model._modules)
-    for first, second in zip(names, names[1:], strict=False):
+    for first, second in pairwise(names):
         convolution, norm = model._modules[first], model._modules[second]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and not model.training:
             model._modules[first] = fuse_conv_bn_eval(convolution, norm)

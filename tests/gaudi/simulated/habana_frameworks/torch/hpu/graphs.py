@@ -166,7 +166,7 @@ def wrap_in_hpu_graph(
 ) -> Module:
     """The same module, its `forward` replaced by one with HPU graphs, with `clear_cache` and `clear_inputs`."""
     cache = _Cache(module.forward, max_graphs)
-    module.forward = cache  # type: ignore[assignment]
+    module.forward = cache
     module.clear_cache = cache.clear  # type: ignore[assignment]
     module.clear_inputs = cache.clear_inputs  # type: ignore[assignment]
     return module

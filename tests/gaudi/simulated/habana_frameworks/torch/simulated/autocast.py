@@ -79,7 +79,7 @@ _WIDEST = ["add", "addcmul", "cat", "stack", "sub"]
 # Only the first argument is cast: weights and statistics stay as they are.
 _FIRST_ONLY = frozenset(("layer_norm", "group_norm", "instance_norm", "batch_norm"))
 
-_KEY = torch._C.DispatchKey.AutocastPrivateUse1
+_KEY = getattr(torch._C.DispatchKey, "AutocastPrivateUse1")  # noqa: B009 - not in its type
 _KEYS = torch._C.DispatchKeySet(_KEY)
 # Kept alive for as long as the process runs; torch forgets what a library defines when it is collected.
 _FALLBACK = torch.library.Library("_", "IMPL")

@@ -18,7 +18,7 @@ _LIBRARY = torch.library.Library("aten", "IMPL")
 
 def register(module: ModuleType) -> None:
     """Make `hpu` a device of torch, with `module` as `torch.hpu`."""
-    backend_registration._setup_privateuseone_for_python_backend("hpu", backend_module=module)  # type: ignore[no-untyped-call]
+    backend_registration._setup_privateuseone_for_python_backend("hpu", backend_module=module)
     for name, kernel in {
         "empty.memory_format": _empty,
         "empty_strided": _empty_strided,

@@ -39,7 +39,7 @@ def missing_operators() -> frozenset[str]:
 
 
 def arguments_need_host(base: str, values: dict[str, Any]) -> bool:
-    """Whether a native operator is called in a way that its kernel does not know; `values` are its arguments by name."""
+    """Whether a native operator is called in a way that its kernel does not know; `values`: its arguments by name."""
     match base:
         case "avg_pool2d":
             return values.get("divisor_override") is not None
@@ -48,9 +48,9 @@ def arguments_need_host(base: str, values: dict[str, Any]) -> bool:
         case "topk":
             return not values.get("sorted", True)
         case "addmm":
-            return (values.get("beta", 1), values.get("alpha", 1)) != (1, 1)
+            return bool((values.get("beta", 1), values.get("alpha", 1)) != (1, 1))
         case "elu":
-            return values.get("scale", 1) != 1
+            return bool(values.get("scale", 1) != 1)
         case _:
             return False
 

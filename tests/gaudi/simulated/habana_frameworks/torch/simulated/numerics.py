@@ -11,7 +11,7 @@ _INT32 = torch.iinfo(torch.int32)
 
 
 def tanh_for_gelu() -> bool:
-    """Whether an exact GELU is computed by the tanh approximation, as it is unless PT_HPU_FORCE_TANH_FOR_GELU is off."""
+    """Whether an exact GELU is computed by the tanh approximation, so unless PT_HPU_FORCE_TANH_FOR_GELU is off."""
     return os.environ.get("PT_HPU_FORCE_TANH_FOR_GELU", "1").lower() not in ("0", "false")
 
 

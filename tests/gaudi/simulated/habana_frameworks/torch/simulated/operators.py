@@ -16,40 +16,11 @@ from habana_frameworks.torch.simulated.tensor import HpuTensor
 from habana_frameworks.torch.utils.internal import is_lazy
 
 # The second operand of these is sent as a tensor, so that its value is no part of the graph.
-_SCALAR_AS_TENSOR = frozenset(
-    [
-        "add",
-        "sub",
-        "rsub",
-        "mul",
-        "div",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_xor",
-        "add_",
-        "sub_",
-        "mul_",
-        "div_",
-        "eq_",
-        "ne_",
-        "lt_",
-        "le_",
-        "gt_",
-        "ge_",
-        "bitwise_and_",
-        "bitwise_or_",
-        "bitwise_xor_",
-    ]
-)
+_BINARY = ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor")
+_SCALAR_AS_TENSOR = frozenset((*_BINARY, *(f"{name}_" for name in _BINARY), "rsub"))
 # The shape of the result depends on the content: the host has to wait for it.
 _DATA_DEPENDENT = frozenset(
-    ["nonzero", "masked_select", "unique", "_unique", "_unique2", "unique_dim", "unique_consecutive", "equal"]
+    ("nonzero", "masked_select", "unique", "_unique", "_unique2", "unique_dim", "unique_consecutive", "equal")
 )
 # The same tensor under another name: no operator on the card.
 _ALIASES = frozenset(("detach", "alias", "lift_fresh"))

@@ -12,8 +12,8 @@ from habana_frameworks.torch.simulated.device import DEVICE
 from habana_frameworks.torch.simulated.memory import Cell
 from habana_frameworks.torch.simulated.recorder import Value
 
-# The place that torch keeps for one more device. Asked for as "hpu" before it has that name, torch would give the built-in
-# device type of that name, for which stock torch has nothing.
+# The place that torch keeps for one more device. Asked for as "hpu" before it has that name, torch would give the
+# built-in device type of that name, for which stock torch has nothing.
 _HPU = torch.device("privateuseone", 0)
 
 
@@ -30,13 +30,13 @@ class HpuTensor(Tensor):
     run_operator: ClassVar[Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]]
 
     # Every operator comes to __torch_dispatch__ anyway; going through __torch_function__ too would only cost time.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, host: Tensor, cell: Cell | None = None) -> HpuTensor:
         if DEVICE.card is None:
             DEVICE.acquire()
-        tensor: HpuTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        tensor: HpuTensor = Tensor._make_wrapper_subclass(
             cls,
             host.shape,
             strides=host.stride(),
@@ -53,7 +53,7 @@ class HpuTensor(Tensor):
         self.constant_id = None
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return HpuTensor.run_operator(operator, args, kwargs or {})
@@ -67,7 +67,7 @@ class HpuTensor(Tensor):
         HpuTensor.traced = True
         return HpuTensor(inner["host"])
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         text = tensor_contents or repr(self.detach().cpu()).removeprefix("tensor(").removesuffix(")")
         return f"tensor({text}, device='{self.device}', simulated)"
 
@@ -86,7 +86,8 @@ class HpuTensor(Tensor):
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HpuTensor:
-        copied = self.detach().clone().requires_grad_(self.requires_grad)
+        copied: Any = self.detach().clone().requires_grad_(self.requires_grad)
         copied._is_param = getattr(self, "_is_param", False)
         memo[id(self)] = copied
-        return copied  # type: ignore[no-any-return]
+        assert isinstance(copied, HpuTensor)
+        return copied

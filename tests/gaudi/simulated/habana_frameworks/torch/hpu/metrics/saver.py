@@ -34,7 +34,7 @@ class Saver:
             EventDispatcher.instance().subscribe(EventId.MARK_STEP, lambda *_: self._note(self._metrics, "mark_step"))
         if self._name and "metric_change" in self._triggers:
             for metric in metrics:
-                metric.on_metric_change(lambda *_, metric=metric: self._note([metric], "metric_change"))  # type: ignore[misc]
+                metric.on_metric_change(lambda *_, metric=metric: self._note([metric], "metric_change"))
 
     def _note(self, metrics: Sequence[Metric], trigger: str) -> None:
         self._records += _records(metrics, trigger)
