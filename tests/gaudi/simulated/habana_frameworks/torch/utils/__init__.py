@@ -1,0 +1,1 @@
+"""Utilities of the simulated `habana_frameworks.torch`."""
