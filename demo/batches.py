@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from demo.cache import Shelf
-from demo.preset import half_resolution, smaller
 from demo.questions import Question, ask
+from demo.views import Showing, grey, through_windows, whole
 
 _ORDER_STREAM, _QUESTION_STREAM = 1, 2
 
@@ -44,12 +43,12 @@ class Batches:
         self.share, self.shares = share, shares
         self._epoch = cache(self._order)
 
-    def __call__(self, step: int, *, coarse: bool) -> Batch:
+    def __call__(self, step: int, *, coarse: bool, showing: Showing) -> Batch:
         """The batch of `step`; `coarse` at two thirds of the bucket's size."""
         per_epoch = len(self._epoch(0))
         shelf, rows = self._epoch(step // per_epoch)[step % per_epoch]
         rng = np.random.default_rng((self.seed, _QUESTION_STREAM, step, self.share))
-        return make_batch(self.shelves[shelf], rows[self.share :: self.shares], rng, coarse=coarse)
+        return make_batch(self.shelves[shelf], rows[self.share :: self.shares], rng, coarse=coarse, showing=showing)
 
     def _order(self, epoch: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
         """(shelf, rows) of every batch of the epoch; a shelf's last, short batch is left out."""
@@ -62,37 +61,31 @@ class Batches:
         return [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
 
-def make_batch(shelf: Shelf, rows: npt.NDArray[np.int64], rng: np.random.Generator, *, coarse: bool) -> Batch:
+def make_batch(
+    shelf: Shelf,
+    rows: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+    *,
+    coarse: bool,
+    showing: Showing,
+) -> Batch:
     """The scenes `rows` of `shelf`, each mirrored or not, with a question about each."""
     images, classes, colours = (kept[np.sort(rows)] for kept in (shelf.images, shelf.classes, shelf.colours))
-    if coarse:
-        kept_rows, kept_columns = (_coarse_scores(2 * side) for side in classes.shape[1:])
-        classes = classes[:, kept_rows[:, None], kept_columns]
-        colours = colours[:, kept_rows[:, None], kept_columns]
-    questions = [ask(rng, *truth) for truth in zip(classes, colours, strict=True)]
+    if rng.random() < showing.windows:
+        view = through_windows(images, classes, colours, rng, coarse=coarse, scales=showing.scales)
+    else:
+        view = whole(images, classes, colours, coarse=coarse)
+    colourless = showing.grey > 0 and bool(rng.random() < showing.grey)
+    questions = [
+        ask(rng, *truth, name_colours=not colourless) for truth in zip(view.classes, view.colours, strict=True)
+    ]
     answers = torch.from_numpy(np.stack([question.answers for question in questions])).long()
-    pixels = _pixels(images, coarse=coarse)
     mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
+    pixels = grey(view.pixels) if colourless else view.pixels
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     answers = torch.where(mirrored[:, None, None], answers.flip(2), answers)
     phrases, choices = _shared_phrases(questions)
     return Batch(pixels, phrases, choices, answers)
-
-
-def _coarse_scores(side: int) -> npt.NDArray[np.int64]:
-    """Which of the scores along a bucket's side lie nearest to the scores of the coarse stage: int64 [side / 3]."""
-    coarse = smaller(side)
-    places = half_resolution(coarse).double() * (side / coarse) / 2
-    indices: npt.NDArray[np.int64] = places.round().long().clamp(max=side // 2 - 1).numpy()
-    return indices
-
-
-def _pixels(images: npt.NDArray[np.uint8], *, coarse: bool) -> Tensor:
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-    if coarse:
-        size = (smaller(pixels.shape[2]), smaller(pixels.shape[3]))
-        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    return pixels.contiguous()
 
 
 def _shared_phrases(questions: Sequence[Question]) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:

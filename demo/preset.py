@@ -27,6 +27,7 @@ ARCHITECTURE = Architecture(
 
 IMAGE_SIZES = StaticImageSizeParams(short_sizes=(192,))
 BUCKETS: tuple[Bucket, ...] = make_buckets(IMAGE_SIZES)
+WINDOW = 256  # pixels, side of the windows of accurate mode
 
 
 def new_network(seed: int, architecture: Architecture = ARCHITECTURE) -> LSeg:

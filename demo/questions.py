@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from demo.vocabulary import COLOUR_INDEX, COLOURS, HELD_OUT_PAIRS, LABELS, NO_COLOUR, hypernyms, words
+from demo.views import OUTSIDE
+from demo.vocabulary import COLOUR_INDEX, COLOURS, HELD_OUT_PAIRS, LABELS, NO_COLOUR, THING, hypernyms, words
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -17,6 +18,7 @@ REST_WORDS = ("other", "others", "background")
 # How often a question takes each turn; tuned so that every way of asking is met thousands of times.
 _SYNONYM, _HYPERNYM, _COLOUR_SPLIT, _ONE_COLOUR, _EVERY_LABEL = 0.5, 0.3, 0.45, 0.12, 0.3
 _ONLY_SOME, _ALONE, _UNASKED = 0.3, 0.4, 0.1
+_COLOURS_ALONE = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Question:
 class _Draft:
     """A question in the making: phrases with the pixels they are right for, each pixel to the last that claims it."""
 
-    def __init__(self, rng: np.random.Generator, classes: Pixels, colours: Pixels) -> None:
-        self.rng, self.classes, self.colours = rng, classes, colours
+    def __init__(self, rng: np.random.Generator, classes: Pixels, colours: Pixels, *, name_colours: bool) -> None:
+        self.rng, self.classes, self.colours, self._name_colours = rng, classes, colours, name_colours
         self.candidates: list[str] = []
         self.answers = np.full(classes.shape, IGNORED, dtype=np.uint8)
 
@@ -44,6 +46,10 @@ class _Draft:
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
+    def chance_of_colours(self, probability: float) -> bool:
+        """As `chance`, for what names colours; never where none may be named."""
+        return self._name_colours and self.chance(probability)
+
     def shuffled(self) -> Question:
         """The question with its candidates in any order, since their order means nothing."""
         order = self.rng.permutation(len(self.candidates))
@@ -52,18 +58,21 @@ class _Draft:
         return Question(tuple(self.candidates[index] for index in order), table[self.answers])
 
 
-def ask(rng: np.random.Generator, classes: Pixels, colours: Pixels) -> Question:
-    """A question about a scene of truth `classes` and `colours` (uint8 [h, w]).
+def ask(rng: np.random.Generator, classes: Pixels, colours: Pixels, *, name_colours: bool = True) -> Question:
+    """A question about a scene of truth `classes` and `colours` (uint8 [h, w]); colours in it only if `name_colours`.
 
     Mostly every class in sight is asked for among a few or all of the others; else only some are, and the rest is
     "other" or, now and then, left out. A pixel has exactly one right answer: a colour word wins over the bare noun.
     """
-    draft = _Draft(rng, classes, colours)
-    present = [int(index) for index in np.unique(classes)]
-    if draft.chance(_ONLY_SOME):
+    draft = _Draft(rng, classes, colours, name_colours=name_colours)
+    present = [int(index) for index in np.unique(classes) if index != OUTSIDE]
+    if draft.chance_of_colours(_COLOURS_ALONE):
+        _ask_colours(draft, present)
+    elif draft.chance(_ONLY_SOME):
         _ask_some(draft, present)
     else:
         _ask_all(draft, present)
+    draft.answers[classes == OUTSIDE] = IGNORED
     return draft.shuffled()
 
 
@@ -96,18 +105,42 @@ def _ask_some(draft: _Draft, present: list[int]) -> None:
         _add_distractors(draft, absent, 2)
 
 
+def _ask_colours(draft: _Draft, present: list[int]) -> None:
+    """Coloured things by their colour alone ("red thing"), whatever they are; the rest by name, or as one label.
+
+    A colour is thereby learnt apart from the things that carry it.
+    """
+    draft.claim(REST_WORDS[_rest_word(draft.rng)], np.ones(draft.classes.shape, dtype=np.bool_))
+    if draft.chance(0.5):
+        for index in present:
+            if not LABELS[index].coloured:
+                draft.claim(_noun(draft, index), draft.classes == index)
+    few = draft.rng.random()
+    for colour, value in COLOUR_INDEX.items():
+        mask = draft.colours == value
+        if mask.any() or draft.chance(few):
+            draft.claim(f"{colour} {THING}", mask)
+    if len(draft.candidates) < 2:
+        draft.claim(f"{COLOURS[int(draft.rng.integers(len(COLOURS)))]} {THING}")
+
+
 def _rest_word(rng: np.random.Generator) -> int:
     """A place in `REST_WORDS`: mostly "other", which is what people type."""
     return int(rng.choice(len(REST_WORDS), p=(0.7, 0.1, 0.2)))
 
 
 def _add_hypernym(draft: _Draft, present: list[int]) -> frozenset[int]:
-    """One hypernym in place of all its classes; returns these."""
+    """One hypernym in place of all its classes, now and then with the colours in sight; returns these classes."""
     chosen = [word for word in hypernyms() if words()[word] & set(present)]
     if not chosen:
         return frozenset()
     word = chosen[int(draft.rng.integers(len(chosen)))]
-    draft.claim(word, np.isin(draft.classes, list(words()[word])))
+    mask = np.isin(draft.classes, list(words()[word]))
+    draft.claim(word, mask)
+    if draft.chance_of_colours(_COLOUR_SPLIT):
+        for value in np.unique(draft.colours[mask]).tolist():
+            if value != NO_COLOUR:
+                draft.claim(f"{COLOURS[value]} {word}", mask & (draft.colours == value))
     return words()[word]
 
 
@@ -115,11 +148,11 @@ def _add_class(draft: _Draft, index: int) -> None:
     """A class by its name or a synonym, or its things by their colours, or one colour against the bare noun."""
     mask = draft.classes == index
     noun = _noun(draft, index)
-    if LABELS[index].coloured and draft.chance(_COLOUR_SPLIT):
+    if LABELS[index].coloured and draft.chance_of_colours(_COLOUR_SPLIT):
         _add_colours(draft, index, noun, mask)
         return
     draft.claim(noun, mask)
-    if LABELS[index].coloured and draft.chance(_ONE_COLOUR):
+    if LABELS[index].coloured and draft.chance_of_colours(_ONE_COLOUR):
         colour = _named_colours(index)[int(draft.rng.integers(len(_named_colours(index))))]
         draft.claim(f"{colour} {noun}", mask & (draft.colours == COLOUR_INDEX[colour]))
 
@@ -141,7 +174,7 @@ def _named_colours(index: int) -> list[str]:
 def _add_distractors(draft: _Draft, absent: list[int], count: int) -> None:
     for index in draft.rng.permutation(absent)[:count].tolist():
         noun = _noun(draft, index)
-        if LABELS[index].coloured and draft.chance(_COLOUR_SPLIT / 2):
+        if LABELS[index].coloured and draft.chance_of_colours(_COLOUR_SPLIT / 2):
             colours = _named_colours(index)
             noun = f"{colours[int(draft.rng.integers(len(colours)))]} {noun}"
         draft.claim(noun)

@@ -11,6 +11,9 @@ NO_COLOUR = 255
 COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "black")
 
 
+THING = "thing"  # after a colour: everything that carries it
+
+
 class UnknownPhraseError(ValueError):
     """A phrase that names nothing in the drawn world."""
 
@@ -158,7 +161,8 @@ def meaning(phrase: str) -> Meaning:
     if text in known:
         return Meaning(known[text])
     colour, _, noun = text.partition(" ")
-    classes = frozenset(index for index in known.get(noun, ()) if LABELS[index].coloured)
+    named = range(len(LABELS)) if noun == THING else known.get(noun, ())
+    classes = frozenset(index for index in named if LABELS[index].coloured)
     if colour not in COLOUR_INDEX or not classes:
         raise UnknownPhraseError(f"nothing in the drawn world is called {phrase!r}")
     return Meaning(classes, COLOUR_INDEX[colour])

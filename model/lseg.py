@@ -115,7 +115,7 @@ class LSeg(nn.Module):
 
         They are the embeddings' preimage, not the embeddings: an eighth of their size, and the head is left out.
         """
-        return fused_features(decoded, self.head)
+        return fused_features(decoded.to(self.head.weight.dtype), self.head)
 
     def products(self, features: Tensor, text: Tensor) -> Tensor:
         """`features` in a row [B, F+4, P] with `text` [B, K, E], each image's own labels: float32 [B, K+4, P]."""

@@ -130,6 +130,7 @@ class HpuParams:
     max_graphs: int = 25
     recipe_cache: str = "~/.cache/lseg/recipes"  # folder of compiled graphs, shared by all workers; empty: none
     recipe_cache_megabytes: int = 4096
+    card_locks: str = "~/.cache/lseg/cards"  # folder by which this user's workers agree who has which card
     warm_up_seconds: int = 1500  # after these, what is not compiled yet stays cold
     least_free_megabytes: int = 1024  # of the card; warm-up stops where less is left
 
@@ -152,6 +153,8 @@ class HpuParams:
             raise ConfigError(f"hpu.bfloat16 is {self.bfloat16!r}; accepted: true, false")
         if not isinstance(self.recipe_cache, str):
             raise ConfigError(f"hpu.recipe_cache is {self.recipe_cache!r}; accepted: a folder, or '' for none")
+        if not isinstance(self.card_locks, str) or not self.card_locks:
+            raise ConfigError(f"hpu.card_locks is {self.card_locks!r}; accepted: a folder")
         if "," in self.recipe_cache:
             raise ConfigError(f"hpu.recipe_cache is {self.recipe_cache!r}; accepted: a folder without a comma")
         for name, highest in (("batch_sizes", 64), ("token_lengths", 77)):

@@ -27,7 +27,7 @@ class Network:
         self.net = device.place(net).eval().requires_grad_(False)
         self.device, self.shapes = device, shapes
         self._image = device.prepare(self._image_step)
-        self._score = device.prepare(self.net.products)
+        self._score = device.prepare(self.net.products, short=True)
         self._text = device.prepare(self.net.encode_tokens)
         self._lock = threading.Lock()
 

@@ -66,8 +66,12 @@ class Device(ABC):
         """Move the module's tensors to the device."""
         return module.to(self.torch_device)
 
-    def prepare(self, step: Step) -> Step:
-        """A step of the network as the device runs it best: as it is, captured or compiled."""
+    def prepare(self, step: Step, *, short: bool = False) -> Step:
+        """A step of the network as the device runs it best: as it is, captured or compiled.
+
+        A `short` step has a handful of operators, which no capture can speed up.
+        """
+        del short
         return step
 
     def reduced_precision(self) -> AbstractContextManager[object]:

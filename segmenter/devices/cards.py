@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -27,13 +26,13 @@ class CardClaim:
         self._lock.close()
 
 
-def claim_card(folder: Path | None = None) -> CardClaim | None:
+def claim_card(folder: Path) -> CardClaim | None:
     """Take the first free card; None where the cards cannot be counted, and the driver may choose.
 
     A module that the environment already names (`HLS_MODULE_ID`) is the only one considered.
 
     Args:
-        folder: where the locks are, the same for all workers; None: a folder of this user's in the temporary one.
+        folder: where the locks are, the same for all workers.
 
     Raises:
         DeviceError: every card is taken.
@@ -41,8 +40,7 @@ def claim_card(folder: Path | None = None) -> CardClaim | None:
     modules = visible_modules()
     if not modules:
         return None
-    folder = folder or Path(tempfile.gettempdir()) / f"lseg-gaudi-cards-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for module in modules:
         claim = _try_to_claim(module, folder)
         if claim is not None:

@@ -47,13 +47,13 @@ class HpuDevice(Device):
     compiles_each_shape = True
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
         self.mode, self.params = config.hpu_mode, config.hpu
         self.batch_sizes = tuple(sorted(set(self.params.batch_sizes)))
-        self.card: CardClaim | None = claim_card()
+        self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
         try:
             _set_environment(self.mode, self.params, self.card)
             self._core = _import_core(self.mode)
+            super().__init__()
             self._acquire()
         except BaseException:
             if self.card is not None:
@@ -77,10 +77,10 @@ class HpuDevice(Device):
         precision = "bfloat16" if self.params.bfloat16 else "float32"
         return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
 
-    def prepare(self, step: Step) -> Step:
+    def prepare(self, step: Step, *, short: bool = False) -> Step:
         """The step captured or compiled by the mode, its graph cut off at the end."""
         run = step
-        if self.mode == "graphs":
+        if self.mode == "graphs" and not short:
             run = self._hpu.wrap_in_hpu_graph_func(run)
         elif self.mode == "eager":
             run = torch.compile(run, backend="hpu_backend", dynamic=False)

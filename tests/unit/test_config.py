@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from segmenter import Config
-from segmenter.config import StaticImageSizeParams
+from segmenter.config import HpuParams, StaticImageSizeParams
 from segmenter.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
@@ -41,6 +41,20 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
         batchSize: 4
         lseg:
           device: cpu
+          fall_back: true
+          hpu_mode: graphs
+          default_lazy_mode_label_number: 30
+          dynamic_image_hw: [360, 480]
+          hpu:
+            bfloat16: false
+            batch_sizes: [2]
+            token_lengths: [8, 20]
+            max_graphs: 9
+            recipe_cache: ""
+            recipe_cache_megabytes: 3
+            card_locks: locks
+            warm_up_seconds: 5
+            least_free_megabytes: 6
           static_image_size_params: {hw_ratios: [[1, 2]], short_sizes: [64, 96]}
           max_labels: 10
           max_label_length: 20
@@ -52,6 +66,11 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
     )
     assert Config.from_file(path) == Config(
         device="cpu",
+        fall_back=True,
+        hpu_mode="graphs",
+        default_lazy_mode_label_number=30,
+        dynamic_image_hw=(360, 480),
+        hpu=HpuParams(False, (2,), (8, 20), 9, "", 3, "locks", 5, 6),
         static_image_size_params=StaticImageSizeParams(((1.0, 2.0),), (64, 96)),
         max_labels=10,
         max_label_length=20,
@@ -89,6 +108,7 @@ def test_every_kind_of_device_is_accepted(device: str) -> None:
 @pytest.mark.parametrize(
     ("key", "lowest", "highest"),
     [
+        ("default_lazy_mode_label_number", 1, 255),
         ("max_labels", 1, 255),
         ("max_label_length", 1, 1_000),
         ("max_image_pixels", 1, 1_000_000_000),
@@ -207,3 +227,30 @@ def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
     for service in ("inference", "management", "metrics"):
         assert properties[f"{service}_address"].startswith("http://127.0.0.1:")
     assert properties["enable_model_api"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hpu_mode", 1, "hpu_mode is 1; accepted: lazy, graphs, eager"),
+        ("hpu_mode", "lazily", "hpu_mode is 'lazily'; accepted: lazy, graphs, eager"),
+        ("fall_back", "yes", "fall_back is 'yes'; accepted: true, false"),
+        ("dynamic_image_hw", [360], r"dynamic_image_hw is .*; accepted: \[height, width\]"),
+        ("dynamic_image_hw", [360, "480"], "dynamic_image_hw is '480'; accepted: a whole number from 32 to 4096"),
+        ("dynamic_image_hw", 360, "dynamic_image_hw is 360"),
+        ("hpu", [], "hpu is .*; accepted: bfloat16, batch_sizes"),
+        ("hpu", {"bf16": True}, "unknown key 'hpu.bf16'; accepted: batch_sizes, bfloat16"),
+        ("hpu", {"bfloat16": 1}, "hpu.bfloat16 is 1; accepted: true, false"),
+        ("hpu", {"batch_sizes": 4}, "hpu.batch_sizes is 4; accepted: a list of whole numbers"),
+        ("hpu", {"batch_sizes": [0]}, "hpu.batch_sizes is 0; accepted: a whole number from 1 to 64"),
+        ("hpu", {"batch_sizes": []}, "hpu.batch_sizes is .*; accepted: a list"),
+        ("hpu", {"token_lengths": [78]}, "hpu.token_lengths is 78; accepted: a whole number from 1 to 77"),
+        ("hpu", {"max_graphs": 0}, "hpu.max_graphs is 0"),
+        ("hpu", {"recipe_cache": None}, "hpu.recipe_cache is None; accepted: a folder"),
+        ("hpu", {"recipe_cache": "a,b"}, "hpu.recipe_cache is 'a,b'; accepted: a folder without a comma"),
+        ("hpu", {"card_locks": ""}, "hpu.card_locks is ''; accepted: a folder"),
+        ("hpu", {"warm_up_seconds": -1}, "hpu.warm_up_seconds is -1"),
+    ],
+)
+def test_odd_values_for_gaudi_are_refused(key: str, value: object, message: str) -> None:
+    _refused({key: value}, message)

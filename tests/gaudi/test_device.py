@@ -1,0 +1,198 @@
+"""The Gaudi device: its modes, its precision, what it tells of itself, and what it says where it cannot be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.gaudi.process import child, run, simulated
+
+LAZY = {"PT_HPU_LAZY_MODE": "1", "PT_HPU_AUTOLOAD": "0", "PT_HPU_PLACE_ON_CPU": "none"}
+
+
+def _compare(hpu_mode: str) -> dict[str, Any]:
+    """What a warm card gives for a few batches in both modes, against the CPU."""
+    from habana_frameworks.torch.simulated import counts
+
+    from tests.gaudi import workload
+
+    card, cpu = workload.segmenter(hpu_mode=hpu_mode), workload.on_cpu()
+    card.warm_up()
+    before, largest, agreements = counts(), 0.0, []
+    for seed, mode in enumerate(("fast", "accurate", "fast")):
+        jobs = workload.jobs(5, np.random.default_rng(seed), mode)
+        for found, expected in zip(card.segment_batch(jobs), cpu.segment_batch(jobs), strict=True):
+            largest = max(largest, float((found.scores - expected.scores).abs().max()))
+            agreements.append(workload.agreement(found, expected))
+    done = counts().since(before)
+    return {
+        "device": card.device.describe(),
+        "largest": largest,
+        "agreement": min(agreements),
+        "compiles": done.compiles,
+        "replays": done.graph_replays,
+        "graphs": len(card.shapes.graphs()),
+        "compiled": card.device.graph_counts(),
+    }
+
+
+@pytest.mark.parametrize("hpu_mode", ["lazy", "graphs", "eager"])
+def test_results_equal_those_of_the_cpu(hpu_mode: str, tmp_path: Path) -> None:
+    settings = {**LAZY, "PT_HPU_LAZY_MODE": "0" if hpu_mode == "eager" else "1"}
+    done = run(_compare, hpu_mode, SIMULATED_GAUDI_FOLDER=str(tmp_path), **settings)
+    print(done)
+    assert done["largest"] < 1e-4
+    assert done["agreement"] > 0.999
+    assert done["compiles"] == 0
+    assert (done["replays"] > 0) == (hpu_mode == "graphs")
+    assert done["device"] == f"hpu (GAUDI2, {hpu_mode}, float32)"
+
+
+def _bfloat16() -> float:
+    """Mask agreement of bfloat16 with float32 for the bundled model, over drawn scenes."""
+    from dataclasses import replace
+
+    from demo.cache import FIRST_TEST_SEED, scene_size
+    from demo.preset import IMAGE_SIZES
+    from demo.scenes import draw_scene
+    from demo.trials import NAMES
+    from demo.weights_file import WEIGHTS
+    from segmenter import Segmenter
+    from segmenter.config import HpuParams
+    from tests.gaudi.workload import CONFIG
+
+    config = replace(CONFIG, static_image_size_params=IMAGE_SIZES)
+    card = Segmenter.load(WEIGHTS, replace(config, hpu=HpuParams(bfloat16=True, recipe_cache="")))
+    cpu = Segmenter.load(WEIGHTS, replace(config, device="cpu"))
+    same = pixels = 0
+    for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + 12):
+        image = draw_scene(seed, scene_size(seed), held_out="exclude").image
+        found, expected = (one.segment(image, NAMES).mask for one in (card, cpu))
+        same, pixels = same + int((found == expected).sum()), pixels + found.size
+    return same / pixels
+
+
+def test_bfloat16_gives_the_masks_of_float32(tmp_path: Path) -> None:
+    agreement = run(_bfloat16, SIMULATED_GAUDI_FOLDER=str(tmp_path), **LAZY)
+    print(f"bfloat16 on the simulated card, float32 on the CPU: {agreement:.2%} of the pixels have the same label")
+    assert 0.99 <= agreement < 1
+
+
+@simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0", PT_HPU_PLACE_ON_CPU="none", SIMULATED_GAUDI_RECIPE_BYTES="4096")
+def test_the_card_tells_its_memory_and_its_graphs() -> None:
+    from tests.gaudi import workload
+
+    segmenter = workload.segmenter()
+    counts, memory = segmenter.device.graph_counts(), segmenter.device.memory()
+    warmed = segmenter.warm_up()
+    after, least = segmenter.device.graph_counts(), segmenter.device.memory()
+    assert counts is not None and after is not None and memory is not None and least is not None
+    assert after.compilations - counts.compilations == len(warmed.warm) == len(segmenter.shapes.graphs())
+    assert after.fallbacks == 0
+    assert least.used >= memory.used + 4096 * len(warmed.warm)
+
+
+@simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0")
+def test_warm_up_stops_in_time_and_says_what_stays_cold() -> None:
+    from segmenter.config import HpuParams
+    from tests.gaudi import workload
+
+    segmenter = workload.segmenter(hpu=HpuParams(bfloat16=False, recipe_cache="", warm_up_seconds=0))
+    warmed = segmenter.warm_up()
+    assert len(warmed.warm) <= 1
+    assert (*warmed.warm, *warmed.cold) == tuple(segmenter.shapes.graphs())
+    (result,) = segmenter.segment_batch(workload.jobs(1, np.random.default_rng(0), "fast"))  # cold, and answered
+    assert result.mask.size
+
+
+@simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0", SIMULATED_GAUDI_MEMORY_BYTES="500000000")
+def test_warm_up_stops_before_the_card_is_full() -> None:
+    from tests.gaudi import workload
+
+    assert workload.segmenter().warm_up().warm == ()
+
+
+def _choose(**changes: object) -> str:
+    from segmenter.devices import choose_device
+    from tests.gaudi.workload import CONFIG, replace
+
+    return choose_device(replace(CONFIG, **changes)).name  # type: ignore[arg-type]
+
+
+def _choose_auto() -> str:
+    return _choose(device="auto")
+
+
+def _choose_hpu() -> str:
+    return _choose()
+
+
+def _choose_eager() -> str:
+    return _choose(hpu_mode="eager")
+
+
+def _choose_with_fall_back() -> str:
+    return _choose(fall_back=True)
+
+
+def test_auto_prefers_the_card(tmp_path: Path) -> None:
+    assert run(_choose_auto, SIMULATED_GAUDI_FOLDER=str(tmp_path), **LAZY) == "hpu"
+
+
+def test_auto_takes_what_is_there_where_no_card_is(tmp_path: Path) -> None:
+    none = {**LAZY, "SIMULATED_GAUDI_CARDS": "0"}
+    assert run(_choose_auto, SIMULATED_GAUDI_FOLDER=str(tmp_path), **none) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"SIMULATED_GAUDI_CARDS": "0"}, "no Gaudi card was found"),
+        (
+            {"SIMULATED_GAUDI_FAIL_CARDS": "0", "HABANA_VISIBLE_MODULES": "0"},
+            r"cannot be used \(module 0\).*Generic failure",
+        ),
+        ({"HABANA_VISIBLE_MODULES": "zero"}, "HABANA_VISIBLE_MODULES is 'zero'; accepted: module numbers"),
+    ],
+    ids=["none", "broken", "misspelt"],
+)
+def test_a_card_that_cannot_be_had_is_an_error_or_by_configuration_the_cpu(
+    settings: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    environment = {**LAZY, "SIMULATED_GAUDI_FOLDER": str(tmp_path), **settings}
+    with pytest.raises(AssertionError, match=f"device is 'hpu', but .*{message}"):
+        run(_choose_hpu, **environment)
+    assert run(_choose_with_fall_back, **environment) == "cpu (no hpu)"
+
+
+def test_a_mode_that_cannot_be_had_any_more_is_an_error(tmp_path: Path) -> None:
+    loaded_eagerly = {"PT_HPU_LAZY_MODE": "0", "SIMULATED_GAUDI_FOLDER": str(tmp_path)}
+    with pytest.raises(AssertionError, match="imported before in eager mode; set PT_HPU_LAZY_MODE=1"):
+        run(_choose_hpu, **loaded_eagerly)
+
+
+def test_processes_share_the_cards_and_a_dead_ones_card_is_free_again(tmp_path: Path) -> None:
+    settings = {**LAZY, "SIMULATED_GAUDI_CARDS": "2", "HABANA_VISIBLE_MODULES": "0,1", "HOME": str(tmp_path)}
+    settings |= {"SIMULATED_GAUDI_FOLDER": str(tmp_path / "machine")}
+    with child(_hold, **settings) as first, child(_hold, **settings) as second, child(_hold, **settings) as third:
+        assert (first.value, second.value) == ("module 0", "module 1")
+        assert third.error is not None
+        assert "all 2 Gaudi cards (modules 0, 1) are taken by other workers; accepted: up to 2 workers" in third.error
+    assert run(_hold, **settings) == "module 0"
+
+
+_KEPT: list[Any] = []
+
+
+def _hold() -> str:
+    """Take a card until the process ends."""
+    from segmenter.devices import HpuDevice, choose_device
+    from tests.gaudi.workload import CONFIG
+
+    device = choose_device(CONFIG)
+    assert isinstance(device, HpuDevice) and device.card is not None
+    _KEPT.append(device)
+    return f"module {device.card.module}"

@@ -1,0 +1,98 @@
+"""Once warm, nothing that a client can ask compiles a graph, falls back to the host or waits more than once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.gaudi.process import run
+
+REQUESTS = 2000
+STRICT = {"PT_HPU_LAZY_MODE": "1", "PT_HPU_AUTOLOAD": "0", "PT_HPU_PLACE_ON_CPU": "none"}
+
+
+def _answer(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool) -> dict[str, Any]:
+    """Answer random requests in batches of 1 to 8; what the card did for them."""
+    from habana_frameworks.torch.simulated import compiled_graphs, counts
+
+    from handler.pipeline import answer_batch
+    from handler.responses import Served
+    from tests.gaudi import workload
+
+    segmenter = workload.segmenter()
+    if not buckets:
+        _forget_buckets(segmenter)
+    if warm:
+        segmenter.warm_up()
+    passes = _count_passes(segmenter)
+    rng = np.random.default_rng(5)
+    stream = workload.rows(requests, rng, workload.images(requests // 10, rng), modes)
+    served = Served("lseg", "1", "hpu", 10**9)
+    before, known = counts(), len(compiled_graphs())
+    statuses: Counter[int] = Counter()
+    while statuses.total() < requests:
+        batch = [row for row, _ in zip(stream, range(int(rng.integers(1, 9))), strict=False)]
+        statuses.update(answer.status for answer in answer_batch(segmenter, batch, [{}] * len(batch), served))
+    done = counts().since(before)
+    return {
+        "statuses": dict(statuses),
+        "compiles": done.compiles,
+        "compiled": [str(graph) for graph in compiled_graphs()[known:]][:5],
+        "fallbacks": done.fallbacks,
+        "copies": done.device_to_host,
+        "passes": passes.total(),
+        "words": segmenter.text_cache.counts,
+        "graphs": len(segmenter.shapes.graphs()) if buckets else None,
+    }
+
+
+def _count_passes(segmenter: Any) -> Counter[str]:
+    """Counts forward batches, of images and of texts, from now on."""
+    passes: Counter[str] = Counter()
+    network = segmenter.network
+    for name in ("_score", "_text"):
+        step = getattr(network, name)
+
+        def counted(*tensors: torch.Tensor, name: str = name, step: Any = step) -> torch.Tensor:
+            passes[name] += 1
+            return step(*tensors)
+
+        setattr(network, name, counted)
+    return passes
+
+
+def _forget_buckets(segmenter: Any) -> None:
+    """Labels, tokens, batches and features at the sizes that requests happen to have; images keep theirs."""
+    shapes = replace(
+        segmenter.shapes, labels=None, tokens=None, pixels=None, text_batch=None, batches=tuple(range(1, 9))
+    )
+    segmenter.shapes = segmenter.network.shapes = shapes
+
+
+def test_2000_requests_of_every_kind_compile_nothing(tmp_path: Any) -> None:
+    done = run(_answer_warm, REQUESTS, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
+    print(f"{done}")
+    assert done["statuses"] == {200: REQUESTS}
+    assert done["compiles"] == 0, "\n".join(done["compiled"])
+    assert done["fallbacks"] == {}
+    assert done["copies"] == done["passes"] > 0
+    assert done["words"].hits > 0 and done["words"].misses > 0
+
+
+def _answer_warm(requests: int) -> dict[str, Any]:
+    return _answer(requests, ("fast", "accurate"), warm=True, buckets=True)
+
+
+def test_without_buckets_requests_wait_for_compilations(tmp_path: Any) -> None:
+    done = run(_answer_without_buckets, 150, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
+    print(f"150 requests without buckets: {done['compiles']} compilations")
+    assert done["statuses"] == {200: 150}
+    assert done["compiles"] > 75
+
+
+def _answer_without_buckets(requests: int) -> dict[str, Any]:
+    return _answer(requests, ("fast", "accurate"), warm=False, buckets=False)

@@ -1,0 +1,177 @@
+"""A real TorchServe whose workers run on the simulated Gaudi: start, warm-up, cards, crashes and the recipe cache."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+import yaml
+from PIL import Image
+
+from segmenter import Config, Segmenter
+from server import LocalServer
+from tests.gaudi.process import SIMULATED
+from tests.serving.conftest import export_archive, running
+from tests.support.pictures import encoded, noise
+
+LABELS = ("sky", "tree", "a red car", "other")
+SIZES = [(96, 128), (300, 20), (77, 77), (640, 480), (33, 1000)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gaudi")
+
+
+@pytest.fixture(scope="module")
+def archive(small_checkpoint: Path, folder: Path) -> Path:
+    """The small network for Gaudi, in float32 so that masks can be compared."""
+    hpu = {
+        "bfloat16": False,
+        "recipe_cache": str(folder / "recipes"),
+        "card_locks": str(folder / "locks"),
+    }
+    return export_archive(small_checkpoint, folder / "store", maxWorkers=8, lseg={"device": "hpu", "hpu": hpu})
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(SIMULATED),
+        "PT_HPU_PLACE_ON_CPU": "none",
+        "SIMULATED_GAUDI_CARDS": "4",
+        "SIMULATED_GAUDI_COMPILE_SECONDS": "0.2",
+        "SIMULATED_GAUDI_FOLDER": str(folder / "machine"),
+        "HABANA_VISIBLE_MODULES": "0,1,2,3",
+    }
+
+
+@pytest.fixture(scope="module")
+def server(archive: Path, folder: Path) -> Iterator[LocalServer]:
+    with running(archive, folder / "server", **_environment(folder)) as one:
+        yield one
+
+
+def _scale(server: LocalServer, workers: int) -> requests.Response:
+    return requests.put(
+        f"{server.addresses.management_url}/models/lseg",
+        params={"min_worker": str(workers), "max_worker": str(workers), "synchronous": "true", "timeout": "300"},
+        timeout=300,
+    )
+
+
+def _predict(server: LocalServer, image: np.ndarray) -> requests.Response:
+    answer = requests.post(
+        f"{server.addresses.inference_url}/predictions/lseg",
+        files={"image": encoded(image)},
+        data={"labels": ",".join(LABELS)},
+        timeout=120,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def _log(server: LocalServer) -> str:
+    return (server.logs / "model_log.log").read_text(errors="replace")
+
+
+def _cards(server: LocalServer) -> list[str]:
+    """The card of each worker that says it is ready, in the order of the log."""
+    return re.findall(r"Ready on hpu \(GAUDI2, module (\d), lazy, float32\)", _log(server))
+
+
+def _warm_up(server: LocalServer) -> float:
+    description = requests.get(
+        f"{server.addresses.management_url}/models/lseg", params={"customized": "true"}, timeout=60
+    ).json()[0]["customizedMetadata"]
+    graphs = yaml.safe_load(description)["graphs"]
+    assert graphs["cold"] == [] and graphs["fallbacks"] == 0
+    return float(graphs["warm_up_seconds"])
+
+
+def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer, archive: Path) -> None:
+    cpu = Segmenter.load(archive, replace(Config.from_file(archive.parent / "config.yaml"), device="cpu"))
+    for number, size in enumerate(SIZES):
+        image = noise(*size, number)
+        answer = _predict(server, image)
+        assert answer.headers["X-LSeg-Device"] == "hpu"
+        mask = np.asarray(Image.open(io.BytesIO(answer.content)))
+        assert (mask == cpu.segment(image, LABELS).mask).mean() > 0.999
+    assert "graphs were compiled while requests waited" not in _log(server)
+
+
+def test_warm_up_tells_its_progress(server: LocalServer) -> None:
+    lines = re.findall(r"\[(\d+)/(\d+)\] (image|score|text) [^,]*, [\d.]+ s, [\d.]+ GB free", _log(server))
+    total = int(lines[0][1])
+    assert [int(done) for done, _, _ in lines[:total]] == list(range(1, total + 1))
+    assert {step for _, _, step in lines} == {"image", "score", "text"}
+
+
+def test_the_cards_metrics_are_published(server: LocalServer) -> None:
+    _predict(server, noise(50, 50))
+    text = requests.get(f"http://127.0.0.1:{server.addresses.metrics}/metrics", timeout=60).text
+    figures = dict(re.findall(r'^(LSeg\w+)\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE))
+    assert float(figures["LSegGraphCompilations"]) >= 16
+    assert float(figures["LSegRecipeCacheHits"]) > 0
+    assert float(figures["LSegCpuFallbacks"]) == 0
+    assert float(figures["LSegColdGraphs"]) == 0
+    assert float(figures["LSegDeviceMemoryFree"]) > 0
+    assert float(figures["LSegDeviceMemoryUsed"]) > 0
+
+
+def test_workers_take_a_card_each_and_the_fifth_is_refused_without_harm(server: LocalServer) -> None:
+    assert _scale(server, 4).status_code == 200
+    assert sorted(_cards(server)[-4:]) == ["0", "1", "2", "3"]
+    before = {worker["pid"] for worker in server.workers("lseg")}
+    refused = _scale(server, 5)
+    assert refused.status_code >= 400
+    assert "all 4 Gaudi cards (modules 0, 1, 2, 3) are taken by other workers; accepted: up to 4 workers" in _log(
+        server
+    )
+    assert _scale(server, 4).status_code == 200
+    _predict(server, noise(60, 60))
+    assert before <= {worker["pid"] for worker in server.workers("lseg")}
+    assert _scale(server, 2).status_code == 200
+    _predict(server, noise(60, 60))
+
+
+def test_a_killed_workers_card_is_taken_over(server: LocalServer, folder: Path) -> None:
+    assert _scale(server, 4).status_code == 200
+    holders = _holders(folder)
+    killed = server.workers("lseg")[0]["pid"]
+    psutil.Process(killed).kill()
+    deadline = time.monotonic() + 120
+    while killed in _holders(folder).values() and time.monotonic() < deadline:
+        time.sleep(0.25)
+    server.wait_until_ready("lseg", seconds=120)
+    after = _holders(folder)
+    changed = {card for card in after if after[card] != holders[card]}
+    assert changed == {card for card, pid in holders.items() if pid == killed}
+    assert set(after.values()) == {worker["pid"] for worker in server.workers("lseg")}
+    _predict(server, noise(60, 60))
+
+
+def _holders(folder: Path) -> dict[str, int]:
+    """The process that took each card last."""
+    return {path.stem: int(path.read_text() or 0) for path in (folder / "locks").glob("*.lock")}
+
+
+def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, folder: Path) -> None:
+    """The first worker compiled; those after it, and this server, found what it left on disk."""
+    first = re.search(r"Ready on hpu.* after ([\d.]+) s", _log(server))
+    assert first is not None
+    with running(archive, folder / "second", **_environment(folder)) as second:
+        _predict(second, noise(60, 60))
+        text = requests.get(f"http://127.0.0.1:{second.addresses.metrics}/metrics", timeout=60).text
+        compiled = re.search(r'^LSegGraphCompilations\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE)
+        assert compiled is not None and float(compiled.group(1)) == 0
+        again = re.search(r"Ready on hpu.* after ([\d.]+) s", _log(second))
+        assert again is not None
+        print(f"first start {first.group(1)} s, second start {again.group(1)} s (simulated)")
