@@ -31,7 +31,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """lang-seg's refinenet: adds one level to what the coarser levels gave, and doubles the resolution."""
+    """lang-seg's refinenet: adds one level to what the coarser levels gave. The doubling after it is the caller's."""
 
     def __init__(self, features: int, *, coarsest: bool) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class FusionBlock(nn.Module):
         self.output_unit = ResidualConvUnit(features)
         self.out_conv = nn.Conv2d(features, features, kernel_size=1)
 
-    def forward(self, level: Tensor, previous: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """`level` and `previous` [B, F, h, w] -> [B, F, *size]."""
+    def forward(self, level: Tensor, previous: Tensor | None) -> Tensor:
+        """`level` and `previous` [B, F, h, w] -> [B, F, h, w]."""
         if self.level_unit is not None and previous is not None:
             level = previous + self.level_unit(level)
         # out_conv before the resize and not after it, as in lang-seg: a 1x1 convolution commutes with a resize whose
         # weights sum to 1, and here it works on a quarter of the pixels.
-        return upsample(self.out_conv(self.output_unit(level)), size)
+        return self.out_conv(self.output_unit(level))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
-    """Levels -> one map of features at half the input's size."""
+    """Levels -> one map of features at a quarter of the input's size; lang-seg's is the same, doubled."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -62,15 +62,16 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(FusionBlock(features, coarsest=index == 3) for index in range(4))
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Four maps [B, C_i, h_i, w_i], finest first -> [B, F, 2*h_0, 2*w_0].
+        """Four maps [B, C_i, h_i, w_i], finest first -> [B, F, h_0, w_0].
 
-        A block doubles the resolution; where a grid of odd size was halved rounding up, it meets the next level's size
-        instead, which lang-seg cannot do at all.
+        A block's map is doubled for the next; where a grid of odd size was halved rounding up, it meets the next
+        level's size instead, which lang-seg cannot do at all.
         """
-        height, width = levels[0].shape[-2:]
-        sizes = [(2 * height, 2 * width), *((level.shape[-2], level.shape[-1]) for level in levels[:-1])]
         path: Tensor | None = None
         for index in reversed(range(len(levels))):
-            path = self.blocks[index](self.level_convs[index](levels[index]), path, sizes[index])
+            level = self.level_convs[index](levels[index])
+            if path is not None:
+                path = upsample(path, (level.shape[2], level.shape[3]))
+            path = self.blocks[index](level, path)
         assert path is not None
         return path

@@ -13,6 +13,7 @@ from model.architecture import Architecture
 from model.checkpoint import Checkpoint, read_checkpoint
 from model.detection import detect_architecture
 from model.folding import fold_batch_norm
+from model.fused_scores import fused_cosines, fused_features
 from model.fusion import Decoder, upsample
 from model.image_encoder import ResNetEncoder, ViTEncoder
 from model.regularizer import SpatialRegularizer
@@ -95,19 +96,43 @@ class LSeg(nn.Module):
         device = self.text_encoder.positional_embedding.device
         return F.normalize(self.text_encoder(tokens.to(device)), dim=-1)
 
-    def pixel_embeddings(self, pixels: Tensor) -> Tensor:
-        """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: float32 [B, E, H/2, W/2].
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """All that scores need of `pixels` [B, 3, H, W] in -1..1: float32 [B, F+4, H/4, W/4]; see `score_features`.
+
+        They are the embeddings' preimage, not the embeddings: an eighth of their size, and the head is left out.
 
         Raises:
             ValueError: a shape the network cannot take.
         """
+        return fused_features(self._decoded(pixels), self.head)
+
+    def score_features(self, features: Tensor, text: Tensor) -> Tensor:
+        """Scores of `text` [B, K, E], each image's own labels, for `image_features`: float32 [B, K, H/2, W/2]."""
+        scores = LOGIT_SCALE * fused_cosines(features, text, self.head)
+        return scores if self.regularizer is None else self.regularizer(scores)
+
+    def pixel_embeddings(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: float32 [B, E, H/2, W/2].
+
+        With `scores`, the definition of what `image_features` and `score_features` compute at less cost; training
+        and whoever wants the embeddings themselves use it.
+
+        Raises:
+            ValueError: a shape the network cannot take.
+        """
+        decoded = self._decoded(pixels)
+        doubled = upsample(decoded, (2 * decoded.shape[2], 2 * decoded.shape[3]))
+        return F.normalize(self.head(doubled).float(), dim=1)
+
+    def _decoded(self, pixels: Tensor) -> Tensor:
+        """The decoder's last map, before it is doubled: [B, F, H/4, W/4]."""
         stride = self.architecture.stride
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % stride or pixels.shape[3] % stride:
             raise ValueError(
                 f"pixels have the shape {tuple(pixels.shape)}; accepted: [B, 3, H, W], H and W multiples of {stride}"
             )
-        levels = self.image_encoder(pixels.to(self.head.weight.dtype))
-        return F.normalize(self.head(self.decoder(levels)).float(), dim=1)
+        decoded: Tensor = self.decoder(self.image_encoder(pixels.to(self.head.weight.dtype)))
+        return decoded
 
     def scores(self, embeddings: Tensor, text: Tensor) -> Tensor:
         """Scores of `text` [K, E] at every pixel of `embeddings` [B, E, h, w]: [B, K, h, w], before the last resize."""
@@ -117,5 +142,6 @@ class LSeg(nn.Module):
     @torch.no_grad()
     def logits(self, pixels: Tensor, labels: Sequence[str]) -> Tensor:
         """Logits of `labels` for `pixels` [B, 3, H, W] in -1..1 (x / 127.5 - 1): float32 [B, K, H, W]."""
-        scores = self.scores(self.pixel_embeddings(pixels), self.encode_labels(labels))
-        return upsample(scores.float(), (pixels.shape[2], pixels.shape[3]))
+        text = self.encode_labels(labels).expand(len(pixels), -1, -1)
+        scores = self.score_features(self.image_features(pixels), text)
+        return upsample(scores, (pixels.shape[2], pixels.shape[3]))
