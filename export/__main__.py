@@ -45,6 +45,11 @@ def _options() -> Options:
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: %(default)s)")
     parser.add_argument(
+        "--calibration",
+        type=Path,
+        help="folder of up to 8 images of the kind that will be served, for int8 (default: scenes drawn here)",
+    )
+    parser.add_argument(
         "--archive-format",
         choices=tuple(SUFFIXES),
         default="default",

@@ -14,14 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from export.calibration import calibration_pictures
 from export.errors import ExportError
 from export.label_sets import LabelSet, load_label_set
 from export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
 from export.packaging import SUFFIXES, ArchiveFormat, pack
 from export.staging import check_replaceable, publish, staging_folder
 from export.verification import TOLERANCES, Difference, make_probe, verify
-from export.weights import prepare, save_weights
+from export.weights import prepare
 from model import Architecture, Checkpoint, CheckpointError, LSeg, read_checkpoint
+from model.weights import save_weights
 from segmenter import Config
 from segmenter.archive import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from segmenter.errors import ConfigError
@@ -46,6 +48,7 @@ class Options:
     version: str = "1.0"
     labels: str = "ade20k"
     precision: str = "float32"
+    calibration: Path | None = None
     archive_format: ArchiveFormat = "default"
     config: Path = DEFAULT_CONFIG
     arch_option: int | None = None
@@ -93,23 +96,25 @@ def export(options: Options) -> Summary:
         )
         _check_space(options, checkpoint)
         with staging_folder(options.output) as staging:
-            return _export(options, checkpoint, net, label_set, staging)
+            return _export(options, config, checkpoint, net, label_set, staging)
     except (CheckpointError, ConfigError) as error:
         raise ExportError(str(error)) from error
     except (OSError, SafetensorError) as error:  # safetensors wraps what the system says
         raise ExportError(f"cannot write to {options.output}: {error}") from error
 
 
-def _export(options: Options, checkpoint: Checkpoint, net: LSeg, label_set: LabelSet, staging: Path) -> Summary:
+def _export(
+    options: Options, config: Config, checkpoint: Checkpoint, net: LSeg, label_set: LabelSet, staging: Path
+) -> Summary:
     logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(label_set.labels))
     with torch.no_grad():
         embeddings = net.encode_labels(label_set.labels)
     probe = make_probe(net, label_set.labels)
     logger.info("[3/5] writing weights as %s", options.precision)
-    prepare(net, getattr(torch, options.precision))
+    prepare(net, getattr(torch, options.precision), calibration_pictures(options.calibration, config))
     folder = staging / "archive"
     folder.mkdir()
-    parameters = save_weights(net, folder / WEIGHTS_FILE)
+    parameters = save_weights(net, net.architecture, folder / WEIGHTS_FILE)
     save_file({"embeddings": embeddings}, folder / LABELS_FILE)
     manifest = lseg_manifest(
         name=options.name,

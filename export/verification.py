@@ -19,7 +19,7 @@ from segmenter.archive import unpack
 
 # Largest difference of a logit that passes. Logits lie within +-14.3 (1/0.07). Folding moves them by rounding alone;
 # bfloat16 keeps 8 bits of each number, and random weights, whose scores lie close together, show its worst.
-TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5}
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5, "int8": 1.0}
 _LABELS = 16
 _SIZE = (192, 256)  # height, width: not square, so that swapped sides show
 

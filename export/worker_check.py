@@ -28,7 +28,7 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
     given = load_file(inputs)
     with torch.no_grad():
         text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
-        scores = loaded.net.scores(loaded.net.pixel_embeddings(given["pixels"]), text)
+        scores = loaded.net.score_features(loaded.net.image_features(given["pixels"]), text[None])
         height, width = given["pixels"].shape[-2:]
     save_file({"logits": upsample(scores, (height, width))}, outputs)
 

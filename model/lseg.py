@@ -16,6 +16,7 @@ from model.folding import fold_batch_norm
 from model.fused_scores import fused_cosines, fused_features
 from model.fusion import Decoder, upsample
 from model.image_encoder import ResNetEncoder, ViTEncoder
+from model.int8 import quantize_layers
 from model.regularizer import SpatialRegularizer
 from model.text_encoder import TextEncoder, tokenize
 from model.weights import fill
@@ -38,6 +39,8 @@ class LSeg(nn.Module):
         self.regularizer = SpatialRegularizer(architecture) if architecture.arch_option else None
         if not architecture.batch_norm:
             fold_batch_norm(self)
+        if architecture.int8:
+            quantize_layers(self)
 
     @classmethod
     def from_checkpoint(
@@ -78,9 +81,20 @@ class LSeg(nn.Module):
         return net.eval().requires_grad_(False)
 
     def set_precision(self, dtype: torch.dtype) -> LSeg:
-        """Let the image side compute in `dtype`; the text tower and all scores stay float32."""
-        for part in (self.image_encoder, self.decoder, self.head):
-            part.to(dtype)
+        """Let the image side compute in `dtype`; the text tower and all scores stay float32.
+
+        torch.int8: the layers that have int8 weights; everything else stays float32.
+
+        Raises:
+            ValueError: int8 for a network whose weights are not (see `model.int8.quantize_layers`), or the reverse.
+        """
+        if (dtype == torch.int8) != self.architecture.int8:
+            raise ValueError(
+                f"precision is {dtype}, but the weights are {'' if self.architecture.int8 else 'not '}int8"
+            )
+        if dtype != torch.int8:
+            for part in (self.image_encoder, self.decoder, self.head):
+                part.to(dtype)
         return self
 
     def encode_labels(self, labels: Sequence[str]) -> Tensor:
