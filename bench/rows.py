@@ -28,6 +28,7 @@ class Row:
     median_ms: float | None = None
     p90_ms: float | None = None
     fastest_ms: float | None = None
+    network_ms: float | None = None  # of the median, by the worker's own clock: pixels to scores
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
     cpu_s: float | None = None  # processor seconds an image, of the worker or of this process
