@@ -20,10 +20,11 @@ _STEPS = 254
 
 
 class Int8Linear(nn.Module):
-    """`nn.Linear` with int8 weights."""
+    """`nn.Linear` with int8 weights, its results in `out` (float32 or bfloat16)."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, out: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.out = out
         weight, scale = quantized_weight(linear.weight)
         self.weight: Tensor  # int8 [N, K]
         self.weight_scale: Tensor  # float32 [N]
@@ -33,7 +34,7 @@ class Int8Linear(nn.Module):
         self._packed: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float [..., K] -> float32 [..., N]."""
+        """Float [..., K] -> [..., N] of the type `out`."""
         if self._packed is None:
             self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None), _zeros(self.weight_scale)
         packed, zeros = self._packed
@@ -48,7 +49,7 @@ class Int8Linear(nn.Module):
             self.bias,
             1.0,
             0,
-            torch.float32,
+            self.out,
             "none",
             [],
             "",
@@ -99,6 +100,16 @@ class Int8Conv2d(nn.Module):
         return out
 
 
+def missing() -> str | None:
+    """What keeps int8 layers from being right on this machine, in words; None where they are.
+
+    Without VNNI, pairs of products are added in 16 bits and cut off at their end, which changes results silently.
+    """
+    if torch.cpu._is_vnni_supported():
+        return None
+    return "this processor lacks VNNI, without which products of 8-bit integers overflow"
+
+
 def quantize_layers(module: nn.Module) -> None:
     """Replace the layers below `module` that carry most of the work by int8 ones, in place.
 
@@ -109,7 +120,8 @@ def quantize_layers(module: nn.Module) -> None:
     """
     for part in module.modules():
         if isinstance(part, VisionTransformer):
-            _quantize_linears(part.blocks)
+            for block in part.blocks:
+                _quantize_block(block)
         elif isinstance(part, ResidualConvUnit):
             part.activation = nn.Identity()
             part.conv1, part.conv2 = (_quantized_conv(conv, rectified=True) for conv in (part.conv1, part.conv2))
@@ -122,11 +134,20 @@ def _quantized_conv(conv: nn.Module, *, rectified: bool) -> Int8Conv2d:
     return Int8Conv2d(conv, rectified=rectified)
 
 
-def _quantize_linears(module: nn.Module) -> None:
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, Int8Linear(child))
+def _quantize_block(block: nn.Module) -> None:
+    """A transformer block's four layers; its attention in bfloat16 where the CPU multiplies that faster.
+
+    Measured on Zen 4, 901 tokens, 16 heads, one thread: torch's fused attention takes 42 ms in float32 and 45 ms in
+    bfloat16, two matrix products and a softmax in bfloat16 31 ms.
+    """
+    attention, mlp = block.get_submodule("attn"), block.get_submodule("mlp")
+    half = torch.cpu._is_avx512_bf16_supported()
+    if half:
+        attention.fused_attn = False  # type: ignore[assignment]
+    for parent, name in ((attention, "qkv"), (attention, "proj"), (mlp, "fc1"), (mlp, "fc2")):
+        layer = parent.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        parent.register_module(name, Int8Linear(layer, torch.bfloat16 if half and name == "qkv" else torch.float32))
 
 
 def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,16 +158,16 @@ def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantized_input(x: Tensor, *, rectified: bool) -> tuple[Tensor, float, int]:
-    """`x` as uint8 of the same shape and layout, with the scale and zero point that cover its range, zero included.
+    """`x`, of any float type, as uint8 of the same shape and layout, with its scale and zero point.
 
-    Where `rectified`, what lies below zero becomes zero.
+    They cover its range, zero included. Where `rectified`, what lies below zero becomes zero.
     """
     low, high = (0.0, float(x.max())) if rectified else (float(end) for end in torch.aminmax(x))
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / _STEPS, _LEAST_SCALE)
     zero_point = round(-low / scale)
     # x / scale + zero point, and a half so that cutting off the fraction rounds: two passes over the values.
-    shifted = torch.add(torch.tensor(zero_point + 0.5), x, alpha=1 / scale)
+    shifted = torch.add(torch.tensor(zero_point + 0.5), x.float(), alpha=1 / scale)
     return (shifted.clamp_min_(0) if rectified else shifted).to(torch.uint8), scale, zero_point
 
 

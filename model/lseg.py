@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model import int8
 from model.architecture import Architecture
 from model.checkpoint import Checkpoint, read_checkpoint
 from model.detection import detect_architecture
@@ -16,7 +17,6 @@ from model.folding import fold_batch_norm
 from model.fused_scores import fused_cosines, fused_features
 from model.fusion import Decoder, upsample
 from model.image_encoder import ResNetEncoder, ViTEncoder
-from model.int8 import quantize_layers
 from model.regularizer import SpatialRegularizer
 from model.text_encoder import TextEncoder, tokenize
 from model.weights import fill
@@ -40,7 +40,7 @@ class LSeg(nn.Module):
         if not architecture.batch_norm:
             fold_batch_norm(self)
         if architecture.int8:
-            quantize_layers(self)
+            int8.quantize_layers(self)
 
     @classmethod
     def from_checkpoint(
@@ -86,12 +86,16 @@ class LSeg(nn.Module):
         torch.int8: the layers that have int8 weights; everything else stays float32.
 
         Raises:
-            ValueError: int8 for a network whose weights are not (see `model.int8.quantize_layers`), or the reverse.
+            ValueError: int8 for a network whose weights are not (see `model.int8.quantize_layers`), the reverse, or int8
+                on a processor that gets it wrong.
         """
         if (dtype == torch.int8) != self.architecture.int8:
             raise ValueError(
                 f"precision is {dtype}, but the weights are {'' if self.architecture.int8 else 'not '}int8"
             )
+        problem = int8.missing() if dtype == torch.int8 else None
+        if problem is not None:
+            raise ValueError(f"precision is int8, but {problem}")
         if dtype != torch.int8:
             for part in (self.image_encoder, self.decoder, self.head):
                 part.to(dtype)

@@ -97,3 +97,9 @@ def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint:
 def test_a_precision_that_the_weights_have_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"precision is torch\.int8, but the weights are not int8"):
         random_network(SMALL).set_precision(torch.int8)
+
+
+def test_a_processor_that_gets_it_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: False)
+    with pytest.raises(ValueError, match="lacks VNNI"):
+        prepare(random_network(SMALL), torch.int8, [PIXELS])
