@@ -86,8 +86,8 @@ class LSeg(nn.Module):
         torch.int8: the layers that have int8 weights; everything else stays float32.
 
         Raises:
-            ValueError: int8 for a network whose weights are not (see `model.int8.quantize_layers`), the reverse, or int8
-                on a processor that gets it wrong.
+            ValueError: int8 for weights that are not (see `model.int8.quantize_layers`), the reverse, or int8 on a
+                processor that gets it wrong.
         """
         if (dtype == torch.int8) != self.architecture.int8:
             raise ValueError(
