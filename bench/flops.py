@@ -27,7 +27,7 @@ def counted(call: Callable[[], object], net: nn.Module | None = None) -> Work:
 
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal total
-        total += 2 * output.numel() * layer.get_buffer("weight")[0].numel()
+        total += 2 * output.numel() * layer.get_buffer("weight").numel() // layer.get_buffer("weight_scale").numel()
 
     layers = [layer for layer in (net.modules() if net else ()) if isinstance(layer, Int8Linear | Int8Conv2d)]
     hooks = [layer.register_forward_hook(count) for layer in layers]

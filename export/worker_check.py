@@ -1,9 +1,10 @@
-"""Run as a script with an unpacked archive first on the path: loads it as a worker would and writes its logits.
+"""Run as a script with an unpacked archive first on the path: loads it as a worker would, writes its logits and time.
 
 Usage: worker_check.py ARCHIVE_FOLDER INPUT.safetensors OUTPUT.safetensors
 """
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
         text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
         scores = loaded.net.score_features(loaded.net.image_features(given["pixels"]), text[None])
         height, width = given["pixels"].shape[-2:]
-    save_file({"logits": upsample(scores, (height, width))}, outputs)
+        start = time.perf_counter()
+        loaded.net.image_features(given["pixels"])
+        seconds = torch.tensor(time.perf_counter() - start)
+    save_file({"logits": upsample(scores, (height, width)), "seconds": seconds}, outputs)
 
 
 if __name__ == "__main__":

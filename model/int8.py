@@ -1,8 +1,8 @@
 """Linear layers and convolutions in 8-bit integers, on CPUs, by oneDNN's kernels as torch ships them.
 
-Weights are int8 with one scale for each output channel. Inputs are quantised on the way in, unsigned with a zero
-point, at the range that each has at that moment: no range is fixed at export, so none can be wrong for a picture that
-calibration never saw. Sums are 32-bit integers, results float32.
+Weights are int8 with one scale for each output channel. Inputs are quantised on the way in, at the range that each has
+at that moment: no range is fixed at export, so none can be wrong for a picture that calibration never saw. Sums are
+32-bit integers, results float32.
 """
 
 from __future__ import annotations
@@ -20,41 +20,34 @@ _STEPS = 254
 
 
 class Int8Linear(nn.Module):
-    """`nn.Linear` with int8 weights, its results in `out` (float32 or bfloat16)."""
+    """`nn.Linear` with int8 weights, its results in `out` (float32 or bfloat16).
+
+    Each token has a scale of its own, so one that is far larger than the others takes nothing from them. Weights are
+    used where they lie, mapped from a file that all workers share: oneDNN's packed layout would be 4 % faster, and a
+    copy of 300 MB in every worker of ViT-L/16.
+    """
 
     def __init__(self, linear: nn.Linear, out: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.out = out
         weight, scale = quantized_weight(linear.weight)
-        self.weight: Tensor  # int8 [N, K]
+        self.weight: Tensor  # int8 [K, N]: the other way round than nn.Linear's, as the product wants it
         self.weight_scale: Tensor  # float32 [N]
-        self.register_buffer("weight", weight)
+        self.bias: Tensor  # float32 [N]
+        self.register_buffer("weight", weight.t().contiguous())
         self.register_buffer("weight_scale", scale)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
-        self._packed: tuple[Tensor, Tensor] | None = None
+        bias = torch.zeros_like(scale) if linear.bias is None else linear.bias.detach().float()
+        self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Float [..., K] -> [..., N] of the type `out`."""
-        if self._packed is None:
-            self._packed = torch.ops.onednn.qlinear_prepack(self.weight, None), _zeros(self.weight_scale)
-        packed, zeros = self._packed
-        integers, scale, zero_point = quantized_input(x, rectified=False)
-        out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            integers,
-            scale,
-            zero_point,
-            packed,
-            self.weight_scale,
-            zeros,
-            self.bias,
-            1.0,
-            0,
-            self.out,
-            "none",
-            [],
-            "",
-        )
-        return out
+        tokens = x.flatten(0, -2).float()
+        low, high = torch.aminmax(tokens, dim=1, keepdim=True)
+        scale = torch.maximum(-low, high).clamp_min_(_LEAST_SCALE).div_(127)  # [M, 1]
+        integers = torch.mul(tokens, scale.reciprocal()).round_().to(torch.int8)
+        sums = torch._int_mm(integers, self.weight) * scale
+        out: Tensor = torch.addcmul(self.bias, sums, self.weight_scale).to(self.out)
+        return out.unflatten(0, x.shape[:-1])
 
 
 class Int8Conv2d(nn.Module):
