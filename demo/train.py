@@ -29,10 +29,33 @@ _LOG = logging.getLogger(__name__)
 _REPORT_STEPS, _SAVE_STEPS = 50, 100
 
 
-FIRST = Showing(scales=(0.8, 1.9))
-# Windows at about the scales that accurate mode uses; and grey scenes, so that a thing is known by its form: without
-# them a white flower, never seen in training, was taken for a fence because fences often are white.
-SECOND = Showing(scales=(0.95, 1.6), grey=0.3)
+@dataclass(frozen=True)
+class Round:
+    """Steps under one course of the learning rate: linear warm-up, then half a cosine down to 1 % of its peak."""
+
+    steps: int
+    learning_rate: float
+    warm_up: int
+    showing: Showing
+    # Share of the steps at two thirds of the size: a step there costs less than half, and what it teaches lasts.
+    coarse: float = 0.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step of this round."""
+        if step < self.warm_up:
+            return self.learning_rate * (step + 1) / self.warm_up
+        progress = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+# In the later rounds windows keep to the scales that accurate mode uses, and some scenes are grey, so that a thing is
+# known by its form: without them a white flower, never seen in training, was taken for a fence, as fences often are
+# white. The last round asks more for colours apart from things.
+ROUNDS = (
+    Round(3300, 1.5e-3, 200, Showing(scales=(0.8, 1.9)), coarse=0.75),
+    Round(1000, 7e-4, 25, Showing(scales=(0.95, 1.6), grey=0.3)),
+    Round(400, 4e-4, 25, Showing(scales=(0.95, 1.6), grey=0.3, colours_alone=0.25)),
+)
 
 
 @dataclass(frozen=True)
@@ -40,19 +63,25 @@ class Plan:
     """Everything that decides what the trained weights are."""
 
     scenes: int = 7000
-    steps: int = 3300
     batch_size: int = 8
     processes: int = 2  # each takes its share of a batch, so their number shows in the weights
-    # Share of the steps at two thirds of the size: a step there costs less than half, and what it teaches lasts.
-    coarse: float = 0.75
-    learning_rate: float = 1.5e-3
-    # Then the rate rises once more, for the second round.
-    second_steps: int = 1000
-    second_learning_rate: float = 7e-4
-    warm_up: int = 200
     weight_decay: float = 0.05
     clip: float = 1.0
     seed: int = 0
+    rounds: tuple[Round, ...] = ROUNDS
+
+    @property
+    def steps(self) -> int:
+        """Of all rounds."""
+        return sum(one.steps for one in self.rounds)
+
+    def at(self, step: int) -> tuple[Round, int]:
+        """The round that `step` falls into, and which of its steps it is."""
+        for one in self.rounds:
+            if step < one.steps:
+                return one, step
+            step -= one.steps
+        raise ValueError(f"step {step} lies beyond the last round")
 
 
 class Trainer:
@@ -65,10 +94,10 @@ class Trainer:
 
     def advance(self) -> float:
         """One step of training; returns its loss."""
-        showing = SECOND if self.step >= self.plan.steps else FIRST
-        batch = self.batches(self.step, coarse=self.step < self.plan.coarse * self.plan.steps, showing=showing)
+        current, step = self.plan.at(self.step)
+        batch = self.batches(self.step, coarse=step < current.coarse * current.steps, showing=current.showing)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.plan, self.step)
+            group["lr"] = current.rate(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss = question_loss(self.net, batch, self.device)
         loss.backward()
@@ -97,11 +126,10 @@ class Trainer:
         """Go on from a saved state. Batches and rates follow from the step alone, so no random state is needed.
 
         Raises:
-            ValueError: the state was saved under a plan that differs in more than its length.
+            ValueError: the state was saved under another plan.
         """
         state = torch.load(path, map_location=self.device, weights_only=True)
-        lasting = {name: value for name, value in state["plan"].items() if name not in ("steps", "coarse")}
-        if not lasting.items() <= asdict(self.plan).items():
+        if state["plan"] != asdict(self.plan):
             raise ValueError(f"{path} was saved under another plan ({state['plan']}); remove it to start anew")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -118,20 +146,6 @@ def _groups(net: LSeg, weight_decay: float) -> list[dict[str, object]]:
 
 
 _UNDECAYED = ("token_embedding.weight", "positional_embedding", "pos_embed", "cls_token")
-
-
-def learning_rate(plan: Plan, step: int) -> float:
-    """Linear warm-up, then half a cosine down to 1 % of the plan's rate; the second round shorter and lower."""
-    if step >= plan.steps:
-        return _round(plan.second_learning_rate, plan.warm_up // 8, plan.second_steps, step - plan.steps)
-    return _round(plan.learning_rate, plan.warm_up, plan.steps, step)
-
-
-def _round(peak: float, warm_up: int, steps: int, step: int) -> float:
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
 def question_loss(net: LSeg, batch: Batch, device: str = "cpu") -> Tensor:
@@ -160,9 +174,8 @@ def _tokens(phrase: str) -> Tensor:
 
 def train(trainer: Trainer, state: Path) -> None:
     """Run the rest of the plan, with the state saved now and then and at the end."""
-    total = trainer.plan.steps + trainer.plan.second_steps
-    steps = range(trainer.step, total)
-    progress = tqdm(steps, initial=trainer.step, total=total, mininterval=10, disable=own_rank() != 0)
+    steps = range(trainer.step, trainer.plan.steps)
+    progress = tqdm(steps, initial=trainer.step, total=trainer.plan.steps, mininterval=10, disable=own_rank() != 0)
     recent: deque[float] = deque(maxlen=_REPORT_STEPS)
     for _ in progress:
         recent.append(trainer.advance())
@@ -195,11 +208,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="drawn scenes and the saved state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the trained weights go")
     parser.add_argument("--scenes", type=int, default=plan.scenes)
-    parser.add_argument("--steps", type=int, default=plan.steps)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     processes = plan.processes if options.device == "cpu" else 1
-    plan = replace(plan, scenes=options.scenes, steps=options.steps, processes=processes)
+    plan = replace(plan, scenes=options.scenes, processes=processes)
     open_cache(options.folder / "scenes", plan.scenes)  # once, before the processes share it
     launch(run, processes, options.folder, plan, options.folder, options.weights, options.device)
 

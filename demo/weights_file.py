@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from export.weights import save_weights
 from model import LSeg
+from model.weights import save_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "lseg-scenes.safetensors"
 
@@ -24,7 +24,7 @@ def save_compact(net: LSeg, path: Path) -> int:
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensor.data = tensor.data.to(torch.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(_without_counters(copied), path)
+    save_weights(_without_counters(copied), copied.architecture, path)
     return path.stat().st_size
 
 

@@ -43,7 +43,17 @@ def _options() -> Options:
         help="labels for requests that name none: ade20k, ade20k-published (as lang-seg cuts the names), or a file "
         "with one a line (default: %(default)s)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="auto: the fastest that is accurate enough on this machine (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        help="folder of up to 8 images of the kind that will be served, for int8 (default: scenes drawn here)",
+    )
     parser.add_argument(
         "--archive-format",
         choices=tuple(SUFFIXES),
@@ -66,10 +76,12 @@ def _report(options: Options, summary: Summary, seconds: float) -> None:
     serve = f"python -m server start --model-store {options.output} --model {options.name}={options.target.name}"
     print(
         f"{summary.target}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
-        f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {options.precision}\n"
+        f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {summary.precision}\n"
         f"  label set  {summary.label_set.name}, {len(summary.label_set.labels)} labels\n"
         f"  checked    loaded as a worker would: logits within {summary.difference.largest:.1e} of the checkpoint's, "
         f"{summary.difference.agreement:.2%} of labels the same\n"
+        f"  speed      {summary.difference.seconds:.2f} s for a small image where the checkpoint takes "
+        f"{summary.difference.checkpoint_seconds:.2f} s\n"
         f"  serve it   {serve}"
     )
 

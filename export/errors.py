@@ -3,3 +3,7 @@
 
 class ExportError(RuntimeError):
     """An export that cannot be done, or whose result did not pass its check; nothing was left behind."""
+
+
+class ToleranceError(ExportError):
+    """An archive whose answers are further from the checkpoint's than its precision may bring them."""

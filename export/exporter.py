@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,14 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from export.errors import ExportError
+from export.calibration import calibration_pictures
+from export.errors import ExportError, ToleranceError
 from export.label_sets import LabelSet, load_label_set
 from export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
 from export.packaging import SUFFIXES, ArchiveFormat, pack
 from export.staging import check_replaceable, publish, staging_folder
-from export.verification import TOLERANCES, Difference, make_probe, verify
-from export.weights import prepare, save_weights
-from model import Architecture, Checkpoint, CheckpointError, LSeg, read_checkpoint
+from export.verification import LEAST_AGREEMENT, TOLERANCES, Difference, make_probe, verify
+from export.weights import prepare
+from model import Architecture, Checkpoint, CheckpointError, LSeg, int8, read_checkpoint
+from model.weights import save_weights
 from segmenter import Config
 from segmenter.archive import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from segmenter.errors import ConfigError
@@ -30,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = PROJECT / "config" / CONFIG_FILE
-PRECISIONS = tuple(TOLERANCES)
+AUTO = "auto"
+PRECISIONS = (AUTO, *TOLERANCES)
 _PACKAGES = ("handler", "segmenter", "model")
 # What model_archiver and TorchServe accept as a name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
@@ -46,6 +49,7 @@ class Options:
     version: str = "1.0"
     labels: str = "ade20k"
     precision: str = "float32"
+    calibration: Path | None = None
     archive_format: ArchiveFormat = "default"
     config: Path = DEFAULT_CONFIG
     arch_option: int | None = None
@@ -67,6 +71,7 @@ class Summary:
     architecture: Architecture
     parameters: int
     label_set: LabelSet
+    precision: str
     difference: Difference
 
 
@@ -85,31 +90,68 @@ def export(options: Options) -> Summary:
         label_set = load_label_set(options.labels, config)
         logger.info("[1/5] reading %s", options.checkpoint)
         checkpoint = read_checkpoint(options.checkpoint)
-        net = LSeg.from_tensors(
-            checkpoint,
-            arch_option=options.arch_option,
-            block_depth=options.block_depth,
-            activation=options.activation,
-        )
+        _network(options, checkpoint)  # what is wrong with it comes before what is wrong with the disk
         _check_space(options, checkpoint)
-        with staging_folder(options.output) as staging:
-            return _export(options, checkpoint, net, label_set, staging)
+        if options.precision != AUTO:
+            with staging_folder(options.output) as staging:
+                return _export(options, config, checkpoint, label_set, staging)
+        return _export_fastest(options, config, checkpoint, label_set)
     except (CheckpointError, ConfigError) as error:
         raise ExportError(str(error)) from error
     except (OSError, SafetensorError) as error:  # safetensors wraps what the system says
         raise ExportError(f"cannot write to {options.output}: {error}") from error
 
 
-def _export(options: Options, checkpoint: Checkpoint, net: LSeg, label_set: LabelSet, staging: Path) -> Summary:
+def _export_fastest(options: Options, config: Config, checkpoint: Checkpoint, label_set: LabelSet) -> Summary:
+    """Export in the first of this machine's precisions that is accurate enough."""
+    for precision in _fastest_first(config):
+        try:
+            with staging_folder(options.output) as staging:
+                least = 0.0 if precision == "float32" else LEAST_AGREEMENT
+                chosen = replace(options, precision=precision)
+                return _export(chosen, config, checkpoint, label_set, staging, least_agreement=least)
+        except ToleranceError as error:
+            if precision == "float32":
+                raise
+            logger.info("%s is not accurate enough here: %s", precision, error)
+    raise AssertionError("float32 is always among the precisions")
+
+
+def _fastest_first(config: Config) -> list[str]:
+    """The precisions to try: those that the device at hand computes faster than float32, and float32."""
+    if config.device in ("auto", "cuda") and torch.cuda.is_available():
+        return ["bfloat16", "float32"]
+    fast = {"int8": int8.missing() is None, "bfloat16": torch.cpu._is_avx512_bf16_supported()}
+    return [*(precision for precision, there in fast.items() if there), "float32"]
+
+
+def _network(options: Options, checkpoint: Checkpoint) -> LSeg:
+    return LSeg.from_tensors(
+        checkpoint,
+        arch_option=options.arch_option,
+        block_depth=options.block_depth,
+        activation=options.activation,
+    )
+
+
+def _export(
+    options: Options,
+    config: Config,
+    checkpoint: Checkpoint,
+    label_set: LabelSet,
+    staging: Path,
+    least_agreement: float = 0.0,
+) -> Summary:
+    net = _network(options, checkpoint)
     logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(label_set.labels))
     with torch.no_grad():
         embeddings = net.encode_labels(label_set.labels)
     probe = make_probe(net, label_set.labels)
     logger.info("[3/5] writing weights as %s", options.precision)
-    prepare(net, getattr(torch, options.precision))
+    prepare(net, getattr(torch, options.precision), calibration_pictures(options.calibration, config))
     folder = staging / "archive"
     folder.mkdir()
-    parameters = save_weights(net, folder / WEIGHTS_FILE)
+    parameters = save_weights(net, net.architecture, folder / WEIGHTS_FILE)
     save_file({"embeddings": embeddings}, folder / LABELS_FILE)
     manifest = lseg_manifest(
         name=options.name,
@@ -132,9 +174,11 @@ def _export(options: Options, checkpoint: Checkpoint, net: LSeg, label_set: Labe
     shutil.rmtree(folder, ignore_errors=True)  # its place on the disk is needed for the check
     logger.info("[5/5] loading the archive as a worker would, and comparing with the checkpoint")
     difference = verify(packed, probe, options.precision, staging)
+    if difference.agreement < least_agreement:
+        raise ToleranceError(f"{difference.agreement:.2%} of labels are the same; accepted: {least_agreement:.0%}")
     size = sum(path.stat().st_size for path in [packed, *packed.rglob("*")] if path.is_file())
     publish(packed, options.target)
-    return Summary(options.target, size, net.architecture, parameters, label_set, difference)
+    return Summary(options.target, size, net.architecture, parameters, label_set, options.precision, difference)
 
 
 def _check_space(options: Options, checkpoint: Checkpoint) -> None:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from torch import Tensor
 
+from export.smoothing import smooth
 from model import LSeg
-from model.checkpoint import ARCHITECTURE_KEY
 from model.folding import fold_batch_norm
-from model.keys import langseg_key
+from model.int8 import quantize_layers
 
 
-def prepare(net: LSeg, precision: torch.dtype) -> LSeg:
-    """`net` with its batch norms folded and its image side in `precision`, in place."""
+def prepare(net: LSeg, precision: torch.dtype, calibration: Iterable[Tensor] = ()) -> LSeg:
+    """`net` with its batch norms folded and its image side in `precision`, in place.
+
+    int8 needs `calibration`: a few pictures [1, 3, H, W] in -1..1 of the kind that will be served, which show the
+    transformer's channels their ranges.
+    """
     fold_batch_norm(net)
     net.architecture = replace(net.architecture, batch_norm=False)
+    if precision == torch.int8:
+        smooth(net, calibration)
+        quantize_layers(net)
+        net.architecture = replace(net.architecture, int8=True)
     return net.set_precision(precision)
-
-
-def save_weights(net: LSeg, path: Path) -> int:
-    """Write the tensors of `net` under lang-seg's keys, with the architecture; returns the count of their elements.
-
-    CLIP's image tower and timm's head are not in the network to begin with, so they are not written.
-    """
-    tensors = {langseg_key(name): tensor.contiguous() for name, tensor in sorted(net.state_dict().items())}
-    save_file(tensors, path, metadata={ARCHITECTURE_KEY: json.dumps(net.architecture.as_dict(), sort_keys=True)})
-    return sum(tensor.numel() for tensor in tensors.values())

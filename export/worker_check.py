@@ -1,12 +1,14 @@
-"""Run as a script with an unpacked archive first on the path: loads it as a worker would and writes its logits.
+"""Run as a script with an unpacked archive first on the path: loads it as a worker would, writes its logits and time.
 
 Usage: worker_check.py ARCHIVE_FOLDER INPUT.safetensors OUTPUT.safetensors
 """
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 import handler.pipeline
@@ -28,7 +30,11 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
     text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
     (scores,) = loaded.network.scores(list(given["pixels"]), [text], 1)
     height, width = given["pixels"].shape[-2:]
-    save_file({"logits": upsample(scores[None], (height, width))}, outputs)
+    with torch.no_grad():
+        start = time.perf_counter()
+        loaded.net.image_features(given["pixels"])
+        seconds = torch.tensor(time.perf_counter() - start)
+    save_file({"logits": upsample(scores[None], (height, width)), "seconds": seconds}, outputs)
 
 
 if __name__ == "__main__":

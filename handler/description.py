@@ -30,6 +30,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "hits": segmenter.text_cache.counts.hits,
             "misses": segmenter.text_cache.counts.misses,
         },
+        "feature_cache": None if segmenter.feature_cache is None else asdict(segmenter.feature_cache.counts),
         "limits": {
             "max_labels": config.max_labels,
             "max_label_length": config.max_label_length,

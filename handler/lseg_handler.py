@@ -15,6 +15,7 @@ from ts.context import Context
 from handler.description import describe
 from handler.limits import frontend_response_limit
 from handler.metrics import DeviceMetrics
+from handler.neighbours import ThreadShare
 from handler.pipeline import Headers, Row, answer_batch
 from handler.responses import Answer, Served, error_answer
 from segmenter import Config, Segmenter
@@ -31,6 +32,7 @@ class LSegHandler:
         self.segmenter: Segmenter | None = None
         self.served: Served | None = None
         self.metrics: DeviceMetrics | None = None
+        self.threads: ThreadShare | None = None
 
     def initialize(self, context: Context) -> None:
         """Load the unpacked archive onto its device and warm it up.
@@ -40,6 +42,9 @@ class LSegHandler:
         start = time.perf_counter()
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
+        if device.kind == "cpu":
+            self.threads = ThreadShare()
+            self.threads.follow()
         self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
         self.segmenter.warm_up()
         limits = (config.max_response_bytes, frontend_response_limit())
@@ -55,6 +60,8 @@ class LSegHandler:
 
     def handle(self, data: list[Row], context: Context) -> list[bytes]:
         """One body for each row of `data`, in their order; statuses and headers go into `context`."""
+        if self.threads is not None:
+            self.threads.follow()
         headers = [context.get_all_request_header(index) for index in range(len(data))]
         for index, header in enumerate(headers):
             self._end_stream(context, index, header)

@@ -46,6 +46,8 @@ class Architecture:
     activation: Activation = "lrelu"
     # False once batch normalisation has been folded into the convolutions before it.
     batch_norm: bool = True
+    # True once the layers that carry most of the work have int8 weights (see model/int8.py).
+    int8: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, before any tensor is made."""
@@ -59,6 +61,8 @@ class Architecture:
             raise ValueError(f"arch_option is {self.arch_option}; accepted: 0, 1, 2")
         if type(self.block_depth) is not int or not 0 <= self.block_depth <= 100:
             raise ValueError(f"block_depth is {self.block_depth!r}; accepted: a whole number from 0 to 100")
+        if self.int8 and self.batch_norm:
+            raise ValueError("int8 is true while batch_norm is; accepted: int8 layers where batch norms are folded")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}")
 
@@ -114,5 +118,5 @@ PRESETS: dict[str, Architecture] = {
 
 def preset_name(architecture: Architecture) -> str | None:
     """The published name of an architecture's backbone, whatever its regularisation; None for a size of one's own."""
-    plain = replace(architecture, arch_option=0, block_depth=0, activation="lrelu", batch_norm=True)
+    plain = replace(architecture, arch_option=0, block_depth=0, activation="lrelu", batch_norm=True, int8=False)
     return next((name for name, preset in PRESETS.items() if preset == plain), None)

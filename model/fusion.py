@@ -18,15 +18,16 @@ class ResidualConvUnit(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
+        self.activation: nn.Module = nn.ReLU()  # none where the convolutions cut off below 0 themselves (int8)
+        self.conv1: nn.Module = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(features)
-        self.conv2 = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
+        self.conv2: nn.Module = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(features)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, F, h, w] -> [B, F, h, w]."""
-        out = self.bn1(self.conv1(F.relu(x)))
-        out = self.bn2(self.conv2(F.relu(out)))
+        out = self.bn1(self.conv1(self.activation(x)))
+        out = self.bn2(self.conv2(self.activation(out)))
         return x + out  # type: ignore[no-any-return]
 
 

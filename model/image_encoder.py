@@ -82,7 +82,9 @@ class Reassemble(nn.Module):
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """`tokens` [B, 1+h*w, D], class token first, on the grid (h, w) -> [B, C, h', w']."""
         cls_token, patches = tokens[:, :1], tokens[:, 1:]
-        read = F.gelu(self.readout(torch.cat([patches, cls_token.expand_as(patches)], dim=-1)))
+        # The layer reads each token with the class token behind it; its second half is the same for all of them.
+        of_patch, of_cls = self.readout.weight.chunk(2, dim=1)
+        read = F.gelu(F.linear(patches, of_patch) + F.linear(cls_token, of_cls, self.readout.bias))
         level: Tensor = self.resample(self.project(read.transpose(1, 2).unflatten(2, grid)))
         return level
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model import int8
 from model.architecture import Architecture
 from model.checkpoint import Checkpoint, read_checkpoint
 from model.detection import detect_architecture
@@ -38,6 +39,8 @@ class LSeg(nn.Module):
         self.regularizer = SpatialRegularizer(architecture) if architecture.arch_option else None
         if not architecture.batch_norm:
             fold_batch_norm(self)
+        if architecture.int8:
+            int8.quantize_layers(self)
 
     @classmethod
     def from_checkpoint(
@@ -78,9 +81,24 @@ class LSeg(nn.Module):
         return net.eval().requires_grad_(False)
 
     def set_precision(self, dtype: torch.dtype) -> LSeg:
-        """Let the image side compute in `dtype`; the text tower and all scores stay float32."""
-        for part in (self.image_encoder, self.decoder, self.head):
-            part.to(dtype)
+        """Let the image side compute in `dtype`; the text tower and all scores stay float32.
+
+        torch.int8: the layers that have int8 weights; everything else stays float32.
+
+        Raises:
+            ValueError: int8 for weights that are not (see `model.int8.quantize_layers`), the reverse, or int8 on a
+                processor that gets it wrong.
+        """
+        if (dtype == torch.int8) != self.architecture.int8:
+            raise ValueError(
+                f"precision is {dtype}, but the weights are {'' if self.architecture.int8 else 'not '}int8"
+            )
+        problem = int8.missing() if dtype == torch.int8 else None
+        if problem is not None:
+            raise ValueError(f"precision is int8, but {problem}")
+        if dtype != torch.int8:
+            for part in (self.image_encoder, self.decoder, self.head):
+                part.to(dtype)
         return self
 
     def encode_labels(self, labels: Sequence[str]) -> Tensor:
@@ -121,10 +139,19 @@ class LSeg(nn.Module):
         """`features` in a row [B, F+4, P] with `text` [B, K, E], each image's own labels: float32 [B, K+4, P]."""
         return dot_products(features, text, self.head)
 
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """`features` of `pixels` [B, 3, H, W] in -1..1: float32 [B, F+4, H/4, W/4]."""
+        return self.features(self.decode(pixels))
+
+    def score_features(self, features: Tensor, text: Tensor) -> Tensor:
+        """Scores of `text` [B, K, E], each image's own labels, for `image_features`: float32 [B, K, H/2, W/2]."""
+        products = self.products(features.flatten(2), text).unflatten(2, features.shape[2:])
+        return finish_scores(products, self.regularizer)
+
     def pixel_embeddings(self, pixels: Tensor) -> Tensor:
         """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: float32 [B, E, H/2, W/2].
 
-        With `scores` the plain definition of what `features`, `products` and `finish_scores` compute at less cost;
+        With `scores` the plain definition of what `image_features` and `score_features` compute at less cost;
         training uses it, and whoever wants the embeddings themselves.
 
         Raises:
@@ -143,9 +170,8 @@ class LSeg(nn.Module):
     def logits(self, pixels: Tensor, labels: Sequence[str]) -> Tensor:
         """Logits of `labels` for `pixels` [B, 3, H, W] in -1..1 (x / 127.5 - 1): float32 [B, K, H, W]."""
         text = self.encode_labels(labels).expand(len(pixels), -1, -1)
-        features = self.features(self.decode(pixels))
-        products = self.products(features.flatten(2), text).unflatten(2, features.shape[2:])
-        return upsample(finish_scores(products, self.regularizer), (pixels.shape[2], pixels.shape[3]))
+        scores = self.score_features(self.image_features(pixels), text)
+        return upsample(scores, (pixels.shape[2], pixels.shape[3]))
 
 
 def finish_scores(products: Tensor, regularizer: SpatialRegularizer | None) -> Tensor:

@@ -1,11 +1,16 @@
-"""A network made on the meta device, filled with a checkpoint's tensors in place."""
+"""A network's tensors: filled from a checkpoint in place, and written to a file of the project's own."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.checkpoint import Checkpoint
+from model.architecture import Architecture
+from model.checkpoint import ARCHITECTURE_KEY, Checkpoint
 from model.errors import CheckpointError
 from model.keys import is_unused, langseg_key
 
@@ -15,6 +20,8 @@ _NAMED_IN_ERROR = 8
 def fill(net: nn.Module, checkpoint: Checkpoint) -> None:
     """Give every tensor of `net` its value from `checkpoint`, as float32, without a copy where it is float32.
 
+    int8 weights stay as they are, without a copy.
+
     Raises:
         CheckpointError: tensors missing, left over, of another shape or of no floating type; the keys are named.
     """
@@ -23,11 +30,25 @@ def fill(net: nn.Module, checkpoint: Checkpoint) -> None:
     problems = _problems({keys[name]: value for name, value in expected.items()}, checkpoint.tensors)
     if problems:
         raise CheckpointError(f"{checkpoint.path}: " + "; ".join(problems))
-    state = {name: checkpoint.tensors[keys[name]].float() for name in expected}
+    state = {name: _in_place(checkpoint.tensors[keys[name]]) for name in expected}
     net.load_state_dict(state, strict=False, assign=True)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.num_batches_tracked = torch.zeros((), dtype=torch.int64)  # not loaded, so still on meta
+
+
+def save_weights(net: nn.Module, architecture: Architecture, path: Path) -> int:
+    """Write the tensors of `net` under lang-seg's keys, with the architecture; returns the count of their elements.
+
+    CLIP's image tower and timm's head are not in the network to begin with, so they are not written.
+    """
+    tensors = {langseg_key(name): tensor.contiguous() for name, tensor in sorted(net.state_dict().items())}
+    save_file(tensors, path, metadata={ARCHITECTURE_KEY: json.dumps(architecture.as_dict(), sort_keys=True)})
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _in_place(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.int8 else tensor.float()
 
 
 def _problems(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
@@ -41,12 +62,16 @@ def _problems(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str
         if found[key].shape != expected[key].shape
     ]
     types = [
-        f"{key} {found[key].dtype} {found[key].layout}"
-        for key in both
-        if not found[key].is_floating_point() or found[key].layout != torch.strided
+        f"{key} {found[key].dtype} {found[key].layout}" for key in both if not _is_usable(found[key], expected[key])
     ]
     named = {"missing": missing, "not part of LSeg": extra, "wrong shape": shapes, "not plain floating-point": types}
     return [f"{what}: {_listed(entries)}" for what, entries in named.items() if entries]
+
+
+def _is_usable(found: Tensor, expected: Tensor) -> bool:
+    """Whether `found` can stand for `expected`: any plain floats for floats, int8 for int8."""
+    same_kind = found.is_floating_point() if expected.is_floating_point() else found.dtype == expected.dtype
+    return same_kind and found.layout == torch.strided
 
 
 def _listed(entries: list[str]) -> str:

@@ -187,6 +187,7 @@ class Config:
     max_image_pixels: int = 64_000_000
     max_response_bytes: int = 100_000_000
     text_cache_size: int = 10_000  # labels; one takes 2 kB
+    feature_cache_megabytes: int = 256  # of images seen before; 480x640 pixels take 20 MB; 0: none
 
     def __post_init__(self) -> None:
         """Refuse values that no request could be served with."""
@@ -210,6 +211,7 @@ class Config:
             ("max_image_pixels", 1, 1_000_000_000),
             ("max_response_bytes", 1_000, 2_000_000_000),
             ("text_cache_size", 1, 10_000_000),
+            ("feature_cache_megabytes", 0, 1_000_000),
         ):
             _check_whole_number(name, getattr(self, name), lowest, highest)
 

@@ -35,6 +35,8 @@ class Network:
     def scores(self, pixels: Sequence[Tensor], texts: Sequence[Tensor], batch: int) -> list[Tensor]:
         """Scores of each image's own labels, before the last resize.
 
+        As `scores_of` for `features` of the same pixels.
+
         Args:
             pixels: float32 [3, H, W] in -1..1, all of one bucket.
             texts: for each image, the unit embeddings of its labels: float32 [K_i, E].
@@ -43,11 +45,22 @@ class Network:
         Returns:
             For each image float32 [K_i, H/2, W/2].
         """
-        height, width = pixels[0].shape[1] // 4, pixels[0].shape[2] // 4
+        return self.scores_of(self.features(pixels, batch), texts, pixels[0].shape[1], pixels[0].shape[2])
+
+    @torch.no_grad()
+    def features(self, pixels: Sequence[Tensor], batch: int) -> Tensor:
+        """What scores need of images [3, H, W] of one bucket: float32 [batch, F+4, P], on the device."""
+        with self._lock:
+            return self._image(self.device.to_device(_filled(pixels, batch)))
+
+    @torch.no_grad()
+    def scores_of(self, features: Tensor, texts: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
+        """Scores [K_i, H/2, W/2] of each image's labels [K_i, E]; `features` [B, F+4, P] of images of H x W pixels."""
         labels = self.shapes.label_count(max(len(text) for text in texts))
         with self._lock:
-            features = self._image(self.device.to_device(_filled(pixels, batch)))
-            products = self.device.to_host(self._score(features, self.device.to_device(_stacked(texts, labels, batch))))
+            stacked = self.device.to_device(_stacked(texts, labels, len(features)))
+            products = self.device.to_host(self._score(features, stacked))
+        height, width = height // 4, width // 4
         maps = products[:, :, : height * width].unflatten(2, (height, width))
         return [self._own_scores(own, len(text)) for own, text in zip(maps, texts, strict=False)]
 

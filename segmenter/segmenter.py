@@ -26,6 +26,7 @@ from segmenter.buckets import Bucket, choose_bucket, fit
 from segmenter.config import MODES, Config
 from segmenter.devices import Device, choose_device
 from segmenter.errors import InvalidLabelsError, InvalidOptionError
+from segmenter.feature_cache import FeatureCache, feature_key
 from segmenter.images import decode_image
 from segmenter.jobs import Job, Pixels, Segmentation, Work
 from segmenter.labels import checked_labels
@@ -58,6 +59,9 @@ class Segmenter:
         self.label_set = tuple(label_set)
         self.manifest = manifest or {}
         self.text_cache = TextCache(self.network.encode, max(self.config.text_cache_size, len(set(self.label_set))))
+        # A device that compiles each shape would compile the cutting of a batch into its images as well.
+        limit = 0 if self.device.compiles_each_shape else self.config.feature_cache_megabytes * 1_000_000
+        self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
             self.text_cache.remember(self.label_set, label_embeddings)
 
@@ -154,15 +158,37 @@ class Segmenter:
     def _segment_fast(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
         buckets = [choose_bucket(self.shapes.buckets, *one.size) for one in work]
         for bucket in dict.fromkeys(buckets):
-            members = (one for one, own in zip(work, buckets, strict=True) if own == bucket)
-            for size in self.shapes.split(buckets.count(bucket)):
-                yield from self._segment_together(list(itertools.islice(members, size)), bucket, size)
+            fresh = []
+            for one in (one for one, own in zip(work, buckets, strict=True) if own == bucket):
+                features = self._known_features(one, bucket)
+                if features is None:
+                    fresh.append(one)
+                else:
+                    yield from self._finish([one], features, bucket)
+            waiting = iter(fresh)
+            for size in self.shapes.split(len(fresh)):
+                yield from self._segment_together(list(itertools.islice(waiting, size)), bucket, size)
+
+    def _known_features(self, one: Work, bucket: Bucket) -> Tensor | None:
+        """The features of an image that the network has seen before at this size."""
+        if self.feature_cache is None:
+            return None
+        with _timed("image", [one.seconds]):
+            return self.feature_cache.get(feature_key(one.job.image, (bucket.height, bucket.width)))
 
     def _segment_together(self, batch: Sequence[Work], bucket: Bucket, size: int) -> Iterator[tuple[int, Segmentation]]:
         """One pass of the network for images of one bucket, `size` of them with those that fill it up."""
         with _timed("image", [one.seconds for one in batch]):
-            pixels = [fit(one.job.image, bucket) for one in batch]
-            scores = self.network.scores(pixels, [one.text for one in batch], size)
+            features = self.network.features([fit(one.job.image, bucket) for one in batch], size)
+            if self.feature_cache is not None:
+                for one, own in zip(batch, features.split(1), strict=False):
+                    self.feature_cache.put(feature_key(one.job.image, (bucket.height, bucket.width)), own)
+        yield from self._finish(batch, features, bucket)
+
+    def _finish(self, batch: Sequence[Work], features: Tensor, bucket: Bucket) -> Iterator[tuple[int, Segmentation]]:
+        """From the features [B, F+4, P] of a batch to its results."""
+        with _timed("image", [one.seconds for one in batch]):
+            scores = self.network.scores_of(features, [one.text for one in batch], bucket.height, bucket.width)
         for one, own in zip(batch, scores, strict=True):
             with _timed("mask", [one.seconds]):
                 mask = one.mask(bucket_logits(own, bucket, *one.size))

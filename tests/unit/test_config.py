@@ -114,6 +114,7 @@ def test_every_kind_of_device_is_accepted(device: str) -> None:
         ("max_image_pixels", 1, 1_000_000_000),
         ("max_response_bytes", 1_000, 2_000_000_000),
         ("text_cache_size", 1, 10_000_000),
+        ("feature_cache_megabytes", 0, 1_000_000),
     ],
 )
 def test_a_count_out_of_its_range_is_refused(key: str, lowest: int, highest: int) -> None:

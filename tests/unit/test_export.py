@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from export.errors import ExportError
 from export.exporter import Options, Summary, export
@@ -236,8 +237,8 @@ def test_an_archive_that_computes_something_else_is_refused(options: Options, mo
     export(options)
     before = options.target.read_bytes()
 
-    def spoil(net: LSeg, precision: torch.dtype) -> LSeg:
-        prepare(net, precision).head.weight.add_(0.01)
+    def spoil(net: LSeg, precision: torch.dtype, calibration: Iterable[Tensor]) -> LSeg:
+        prepare(net, precision, calibration).head.weight.add_(0.01)
         return net
 
     monkeypatch.setattr("export.exporter.prepare", spoil)

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from model import Architecture, LSeg
+from model import Architecture
 from model.fused_scores import doubled_square_lengths
-from model.lseg import finish_scores
 from tests.support.networks import SMALL, SMALL_RESNET, random_network
 
 
@@ -24,11 +22,6 @@ def test_lengths_are_those_of_the_resized_embeddings(size: tuple[int, int]) -> N
     torch.testing.assert_close(doubled_square_lengths(embeddings), expected, rtol=1e-5, atol=1e-5)
 
 
-def _scores(net: LSeg, features: Tensor, text: Tensor) -> Tensor:
-    products = net.products(features.flatten(2), text).unflatten(2, features.shape[2:])
-    return finish_scores(products, net.regularizer)
-
-
 @pytest.mark.parametrize(
     "architecture",
     [SMALL, SMALL_RESNET, replace(SMALL, arch_option=1, block_depth=2)],
@@ -38,9 +31,9 @@ def test_scores_are_dot_products_of_unit_embeddings(architecture: Architecture) 
     net = random_network(architecture)
     pixels = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(2)) * 2 - 1
     text = net.encode_labels(["cat", "grass", "other"])
-    features = net.features(net.decode(pixels))
+    features = net.image_features(pixels)
     assert features.shape == (2, architecture.features + 4, 16, 24)
-    found = _scores(net, features, text.expand(2, -1, -1))
+    found = net.score_features(features, text.expand(2, -1, -1))
     torch.testing.assert_close(found, net.scores(net.pixel_embeddings(pixels), text), rtol=0, atol=2e-5)
 
 
@@ -48,7 +41,7 @@ def test_each_image_of_a_batch_may_have_its_own_labels() -> None:
     net = random_network(SMALL)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3)) * 2 - 1
     text = torch.stack([net.encode_labels(["cat", "sky"]), net.encode_labels(["road", "sea"])])
-    both = _scores(net, net.features(net.decode(pixels)), text)
+    both = net.score_features(net.image_features(pixels), text)
     for row in range(2):
-        alone = _scores(net, net.features(net.decode(pixels[row : row + 1])), text[row : row + 1])
+        alone = net.score_features(net.image_features(pixels[row : row + 1]), text[row : row + 1])
         torch.testing.assert_close(both[row : row + 1], alone, rtol=0, atol=2e-5)

@@ -14,7 +14,7 @@ from demo.measure import Confusion, Overlaps
 from demo.preset import ARCHITECTURE, BUCKETS, WINDOW, half_resolution, new_network
 from demo.questions import IGNORED, REST_WORDS, Question, ask
 from demo.scenes import Scene, draw_scene
-from demo.train import Plan, Trainer, learning_rate, question_loss
+from demo.train import Plan, Round, Trainer, question_loss
 from demo.views import OUTSIDE, Showing, through_windows
 from demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, THING, meaning, pairs_present, phrase_mask
 from demo.weights_file import save_compact
@@ -36,7 +36,9 @@ TINY = Architecture(
 )
 WHOLE = Showing(scales=(1.0, 1.0), windows=0.0)
 WINDOWS = Showing(scales=(0.8, 1.9), windows=1.0)
-PLAN = Plan(scenes=4, steps=8, batch_size=2, processes=1, coarse=0.5, warm_up=2, learning_rate=3e-3)
+PLAN = Plan(
+    scenes=4, batch_size=2, processes=1, rounds=(Round(5, 3e-3, 2, WINDOWS, coarse=0.5), Round(3, 1e-3, 1, WHOLE))
+)
 
 
 @cache
@@ -209,21 +211,21 @@ def test_a_state_of_another_plan_is_refused(tmp_path: Path) -> None:
         other.resume(tmp_path / "state.pt")
 
 
-def test_the_learning_rate_warms_up_and_fades() -> None:
-    plan = Plan(steps=1000, warm_up=100, learning_rate=1e-3)
-    rates = [learning_rate(plan, step) for step in range(1000)]
+def test_the_learning_rate_of_a_round_warms_up_and_fades() -> None:
+    one = Round(1000, 1e-3, 100, WHOLE)
+    rates = [one.rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(1e-5)
     assert max(rates) == pytest.approx(1e-3)
     assert np.argmax(rates) in (99, 100)
     assert rates[-1] == pytest.approx(1e-5, rel=1e-2)
 
 
-def test_a_second_round_rises_lower_and_fades_again() -> None:
-    plan = Plan(steps=100, warm_up=80, second_steps=200, second_learning_rate=5e-4)
-    rates = [learning_rate(plan, step) for step in range(100, 300)]
-    assert rates[0] == pytest.approx(5e-5)
-    assert max(rates) == rates[10] == pytest.approx(5e-4)
-    assert rates[-1] == pytest.approx(5e-6, rel=1e-1)
+def test_rounds_follow_each_other() -> None:
+    assert PLAN.steps == 8
+    assert [PLAN.at(step) for step in (0, 4)] == [(PLAN.rounds[0], 0), (PLAN.rounds[0], 4)]
+    assert [PLAN.at(step) for step in (5, 7)] == [(PLAN.rounds[1], 0), (PLAN.rounds[1], 2)]
+    with pytest.raises(ValueError, match="step 8 lies beyond"):
+        PLAN.at(8)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])

@@ -1,0 +1,97 @@
+"""The network alone, in this process: the naive path and every precision in turns, and the same for one known image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.flops import Work, counted
+from bench.machine import Machine
+from bench.rows import Row
+from bench.setting import Setting, labels, picture
+from bench.timing import interleaved
+from model import LSeg
+from model.fusion import upsample
+from segmenter.buckets import Bucket, fit
+
+_SIDE = 480
+_LABELS = 20
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far one path's logits are from another's."""
+
+    max_difference: float
+    agreement: float
+
+
+def compared(found: Tensor, expected: Tensor) -> Accuracy:
+    """The largest difference of a logit [B, K, H, W], and the share of pixels with the same label."""
+    same = (found.argmax(dim=1) == expected.argmax(dim=1)).float().mean()
+    return Accuracy(float((found - expected).abs().max()), float(same))
+
+
+@torch.no_grad()
+def measure(setting: Setting, machine: Machine, runs: int) -> list[Row]:
+    """Rows of a 480x480 image with 20 labels: naive and each precision; known labels, and a known image."""
+    naive, nets = setting.naive(), {name: each.net for name, each in setting.segmenters().items()}
+    names = labels(_LABELS)
+    pixels = fit(picture(_SIDE, _SIDE), Bucket(_SIDE, _SIDE))[None]
+    text = next(iter(nets.values())).encode_labels(names)[None]
+    known = {name: net.image_features(pixels) for name, net in nets.items()}
+    ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.logits(pixels, names)}
+    for name, net in nets.items():
+        ways[name] = lambda net=net: _logits(net, net.image_features(pixels), text)  # type: ignore[misc]
+        ways[f"{name} known image"] = lambda net=net, name=name: _new_words(net, known[name])  # type: ignore[misc]
+    times = interleaved(ways, runs)
+    expected = naive.logits(pixels, names)
+    naive_work = counted(lambda: naive.logits(pixels, names))
+    common = {"where": "process", "labels": _LABELS, "image": f"{_SIDE}x{_SIDE}"}
+    rows = [_row(times["naive"].columns(), "network", "naive", common, 1.0, naive_work, machine, None)]
+    for name, net in nets.items():
+        accuracy = compared(_logits(net, known[name], text), expected)
+        ratio = times["naive"].median / times[name].median
+        work = counted(lambda net=net: net.image_features(pixels), net)  # type: ignore[misc]
+        rows.append(_row(times[name].columns(), "network", name, common, ratio, work, machine, accuracy))
+        again = times[f"{name} known image"]
+        ratio = times["naive"].median / again.median
+        rows.append(_row(again.columns(), "new words", name, {**common, "text": "cold"}, ratio, None, machine, None))
+    return rows
+
+
+def _logits(net: LSeg, features: Tensor, text: Tensor) -> Tensor:
+    return upsample(net.score_features(features, text), (_SIDE, _SIDE))
+
+
+_asked = 0
+
+
+def _new_words(net: LSeg, features: Tensor) -> Tensor:
+    """Labels that were never encoded before, on an image whose features are there."""
+    global _asked
+    _asked += 1
+    return _logits(net, features, net.encode_labels(labels(_LABELS, f"number {_asked}"))[None])
+
+
+def _row(
+    columns: dict[str, float | int],
+    scenario: str,
+    path: str,
+    common: dict[str, object],
+    ratio: float,
+    work: Work | None,
+    machine: Machine,
+    accuracy: Accuracy | None,
+) -> Row:
+    values: dict[str, object] = {**columns, **common, "scenario": scenario, "path": path, "ratio": ratio}
+    if work is not None:
+        kind = "bfloat16" if path == "bfloat16" else "float32"
+        least = work.float_gflop / machine.rate(kind) + work.int8_gflop / machine.rate("int8")
+        values |= {"gflop": work.float_gflop + work.int8_gflop, "roofline_ms": 1000 * least}
+    if accuracy is not None:
+        values |= {"max_difference": accuracy.max_difference, "agreement": accuracy.agreement}
+    return Row(**values)  # type: ignore[arg-type]

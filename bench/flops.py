@@ -1,0 +1,40 @@
+"""Operations of a call, counted operator by operator: 2 for each multiply-add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.int8 import Int8Conv2d, Int8Linear
+
+
+@dataclass(frozen=True)
+class Work:
+    """10^9 operations of matrix products, convolutions and attention."""
+
+    float_gflop: float
+    int8_gflop: float
+
+
+@torch.no_grad()
+def counted(call: Callable[[], object], net: nn.Module | None = None) -> Work:
+    """The operations of `call`; those of int8 layers, which torch's counter does not know, by the layers of `net`."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal total
+        total += 2 * output.numel() * layer.get_buffer("weight").numel() // layer.get_buffer("weight_scale").numel()
+
+    layers = [layer for layer in (net.modules() if net else ()) if isinstance(layer, Int8Linear | Int8Conv2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            call()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Work(counter.get_total_flops() / 1e9, total / 1e9)

@@ -1,0 +1,101 @@
+"""Several workers and many clients at once: images a second, latencies, processor time, memory and start-up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import requests
+
+from bench.endpoint import Served, serving, worker_processes
+from bench.rows import Row
+from bench.setting import Setting, jpeg, labels, model_name, picture
+from segmenter.threads import threads_per_worker
+from server import LocalServer
+
+WORKERS = (1, 2, 4)
+CLIENTS = (1, 4, 16)
+_SIZE = (640, 480)
+_LABELS = 20
+
+
+def measure(setting: Setting, folder: Path, requests_each: int) -> list[Row]:
+    """Every precision, number of workers and number of clients; workers times threads fits the machine."""
+    rows: list[Row] = []
+    for precision in setting.precisions:
+        alone = replace(setting, precisions=(precision,))
+        for workers in WORKERS:
+            with serving(alone, folder, threads_per_worker(workers)) as (server, ready):
+                _scale(server, model_name(precision), workers)
+                rows += [_loaded(server, precision, workers, clients, ready, requests_each) for clients in CLIENTS]
+    return rows
+
+
+def _scale(server: LocalServer, model: str, workers: int) -> None:
+    url = f"{server.addresses.management_url}/models/{model}"
+    query = {"min_worker": str(workers), "max_worker": str(workers), "synchronous": "true"}
+    requests.put(url, params=query, timeout=600).raise_for_status()
+
+
+def _loaded(server: LocalServer, precision: str, workers: int, clients: int, ready: float, requests_each: int) -> Row:
+    url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
+    image, names = jpeg(picture(*_SIZE)), labels(_LABELS)
+    senders = [Served(url, image, names) for _ in range(clients)]
+    _at_once(senders[:workers], 1)  # labels are known to every worker afterwards
+    processes = worker_processes(server, model_name(precision))
+    before = sum(_cpu_seconds(process) for process in processes)
+    start = time.perf_counter()
+    latencies = _at_once(senders, requests_each)
+    elapsed = time.perf_counter() - start
+    cpu = sum(_cpu_seconds(process) for process in processes) - before
+    return Row(
+        scenario="load",
+        path=precision,
+        where="endpoint",
+        workers=workers,
+        clients=clients,
+        labels=_LABELS,
+        image=f"{_SIZE[0]}x{_SIZE[1]}",
+        runs=len(latencies),
+        median_ms=1000 * float(np.median(latencies)),
+        p90_ms=1000 * float(np.quantile(latencies, 0.9)),
+        fastest_ms=1000 * min(latencies),
+        images_per_s=len(latencies) / elapsed,
+        cpu_s=cpu / len(latencies),
+        peak_mb=max(_peak(process) for process in processes) / 1e6,
+        unique_mb=max(process.memory_full_info().uss for process in processes) / 1e6,
+        ready_s=ready if workers == 1 else None,
+    )
+
+
+def _at_once(senders: list[Served], requests_each: int) -> list[float]:
+    """Let each of `senders` send its requests, all at the same time; the seconds of each request."""
+    latencies: list[float] = []
+
+    def send(served: Served) -> None:
+        for _ in range(requests_each):
+            start = time.perf_counter()
+            served.ask()
+            latencies.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=send, args=(served,)) for served in senders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return latencies
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _peak(process: psutil.Process) -> int:
+    """The most memory the process ever had resident, in bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))

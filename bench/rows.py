@@ -1,0 +1,79 @@
+"""What was measured: one flat row for each, kept as CSV in `bench/results/`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement; None where a column does not apply. Times are milliseconds, memory is 10^6 bytes."""
+
+    scenario: str
+    path: str  # naive, or the precision that was served
+    where: str  # process, endpoint
+    mode: str = "fast"
+    labels: int = 20
+    image: str = "640x480"  # width x height
+    workers: int = 1
+    clients: int = 1
+    text: str = "warm"  # whether the labels were known: cold, warm
+    runs: int = 0
+    median_ms: float | None = None
+    p90_ms: float | None = None
+    fastest_ms: float | None = None
+    network_ms: float | None = None  # of the median, by the worker's own clock: pixels to scores
+    ratio: float | None = None  # naive median / this median, of the same interleaved run
+    images_per_s: float | None = None
+    cpu_s: float | None = None  # processor seconds an image, of the worker or of this process
+    peak_mb: float | None = None  # highest resident memory
+    unique_mb: float | None = None  # private to one worker
+    ready_s: float | None = None  # from the start of the server to a ready worker, warm-up included
+    max_difference: float | None = None  # of any score, against the naive path's; scores lie within +-14.3
+    agreement: float | None = None  # share of pixels with the naive path's label
+    miou: float | None = None  # percent, where the weights mean something
+    gflop: float | None = None  # counted, of one image
+    roofline_ms: float | None = None  # the least time those take at the measured rate of matrix products
+    note: str = ""
+
+
+def write_rows(rows: Iterable[Row], name: str, folder: Path = RESULTS) -> Path:
+    """Write `rows` to `name`.csv, numbers with at most 5 significant digits; an older file is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: _text(value) for key, value in asdict(row).items()})
+    return path
+
+
+def read_rows(name: str, folder: Path = RESULTS) -> list[Row]:
+    """The rows of `name`.csv; none where there is no such file."""
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return []
+    types = get_type_hints(Row)
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Row(**{key: _value(text, types[key]) for key, text in line.items()}) for line in csv.DictReader(file)]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _value(text: str, kind: object) -> Any:
+    if kind is str:
+        return text
+    if kind is int:
+        return int(text)
+    return float(text) if text else None

@@ -1,0 +1,71 @@
+"""What is measured: a checkpoint, its archives in several precisions, pictures and labels."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from bench.naive import Naive
+from labelsets import published_labels
+from model import read_checkpoint
+from segmenter import Segmenter
+
+PROJECT = Path(__file__).resolve().parent.parent
+_PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A checkpoint at full size, where its archives lie, and which precisions to look at."""
+
+    checkpoint: Path
+    store: Path
+    precisions: tuple[str, ...]
+
+    def naive(self) -> Naive:
+        """The naive path with this checkpoint."""
+        return Naive(read_checkpoint(self.checkpoint).tensors)
+
+    def archive(self, precision: str) -> Path:
+        """The archive of `precision`, as a folder; exported now where it is not there."""
+        path = self.store / model_name(precision)
+        if not path.exists():
+            command = [sys.executable, "-m", "export", str(self.checkpoint), "--output", str(self.store)]
+            command += ["--name", path.name, "--precision", precision, "--archive-format", "no-archive"]
+            subprocess.run(command, cwd=PROJECT, check=True)
+        return path
+
+    def segmenters(self) -> dict[str, Segmenter]:
+        """One for each precision, in this process."""
+        return {precision: Segmenter.load(self.archive(precision)) for precision in self.precisions}
+
+
+def model_name(precision: str) -> str:
+    """The name under which a precision is exported and served."""
+    return f"lseg-{precision}"
+
+
+def labels(count: int, kind: str = "") -> tuple[str, ...]:
+    """The first `count` labels of ADE20K; with a `kind`, as labels that nobody has asked for before."""
+    names = published_labels("ade20k")[:count]
+    return tuple(f"{kind} {name}" for name in names) if kind else names
+
+
+def picture(width: int, height: int) -> npt.NDArray[np.uint8]:
+    """The bundled photo at a size: uint8 [height, width, 3]."""
+    with Image.open(_PHOTO) as photo:
+        return np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+
+
+def jpeg(image: npt.NDArray[np.uint8]) -> bytes:
+    """The file that a camera would have sent."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()

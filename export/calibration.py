@@ -1,0 +1,46 @@
+"""Pictures that show an int8 export the ranges of the network's inputs: a folder of one's own, or drawn scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from demo.scenes import draw_scene
+from export.errors import ExportError
+from segmenter import Config
+from segmenter.buckets import choose_bucket, fit, make_buckets
+from segmenter.errors import SegmenterError
+from segmenter.images import decode_image
+from segmenter.jobs import Pixels
+
+_COUNT = 8
+_SIZES = ((480, 480), (640, 480), (480, 640))  # width, height of drawn scenes
+
+
+def calibration_pictures(folder: Path | None, config: Config) -> Iterator[Tensor]:
+    """Up to 8 pictures float32 [1, 3, H, W] in -1..1, each at its bucket; without a `folder`, drawn scenes.
+
+    Raises:
+        ExportError: a file in the folder is no image that is served, or there is none at all.
+    """
+    buckets = make_buckets(config.static_image_size_params)
+    for image in tqdm(_images(folder, config), total=_COUNT, desc="calibrating", leave=False, disable=None):
+        yield fit(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
+
+
+def _images(folder: Path | None, config: Config) -> Iterator[Pixels]:
+    if folder is None:
+        for seed in range(_COUNT):
+            yield draw_scene(seed, _SIZES[seed % len(_SIZES)]).image
+        return
+    files = sorted(path for path in folder.glob("*") if path.is_file())[:_COUNT]
+    if not files:
+        raise ExportError(f"calibration {folder}: no such folder, or no file in it; accepted: a folder of images")
+    for path in files:
+        try:
+            yield decode_image(path.read_bytes(), config.max_image_pixels)
+        except SegmenterError as error:
+            raise ExportError(f"calibration {path}: {error.message}") from error
