@@ -85,7 +85,7 @@ class Shapes:
         for number in range(1, count + 1):
             for size in self.batches:
                 total = cost[max(0, number - size)] + size + _BATCH_COST
-                if total < cost[number]:
+                if total <= cost[number]:  # of equals, the fewer batches
                     cost[number], best[number] = total, size
         sizes = []
         while count > 0:
