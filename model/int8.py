@@ -46,9 +46,8 @@ class Int8Linear(nn.Module):
         scale = torch.maximum(-low, high).clamp_min_(_LEAST_SCALE).div_(127)  # [M, 1]
         integers = torch.mul(tokens, scale.reciprocal()).round_().to(torch.int8)
         sums = torch._int_mm(integers, self.weight) * scale
-        out: Tensor = torch.addcmul(self.bias, sums, self.weight_scale).to(self.out)
-        unflattened: Tensor = out.unflatten(0, x.shape[:-1])
-        return unflattened
+        out: Tensor = torch.addcmul(self.bias, sums, self.weight_scale).to(self.out).unflatten(0, x.shape[:-1])
+        return out
 
 
 class Int8Conv2d(nn.Module):
