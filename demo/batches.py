@@ -77,8 +77,7 @@ def make_batch(
         view = whole(images, classes, colours, coarse=coarse)
     colourless = showing.grey > 0 and bool(rng.random() < showing.grey)
     questions = [
-        ask(rng, *truth, name_colours=not colourless, colours_alone=showing.colours_alone)
-        for truth in zip(view.classes, view.colours, strict=True)
+        ask(rng, *truth, name_colours=not colourless) for truth in zip(view.classes, view.colours, strict=True)
     ]
     answers = torch.from_numpy(np.stack([question.answers for question in questions])).long()
     mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)

@@ -17,7 +17,7 @@ REST_WORDS = ("other", "others", "background")
 
 # How often a question takes each turn; tuned so that every way of asking is met thousands of times.
 _SYNONYM, _HYPERNYM, _COLOUR_SPLIT, _ONE_COLOUR, _EVERY_LABEL = 0.5, 0.3, 0.45, 0.12, 0.3
-_ONLY_SOME, _ALONE, _UNASKED = 0.3, 0.4, 0.1
+_ONLY_SOME, _ALONE, _UNASKED, _COLOURS_ALONE = 0.3, 0.4, 0.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,16 @@ def ask(
     colours: Pixels,
     *,
     name_colours: bool = True,
-    colours_alone: float = 0.1,
 ) -> Question:
     """A question about a scene of truth `classes` and `colours` (uint8 [h, w]); colours in it only if `name_colours`.
 
-    A share `colours_alone` is about colours, whatever carries them. Else mostly every class in sight is asked for
-    among a few or all of the others; or only some are, and the rest is "other" or, now and then, left out. A pixel has
-    exactly one right answer: a colour word wins over the bare noun.
+    Mostly every class in sight is asked for among a few or all of the others; else only some are, and the rest is
+    "other" or, now and then, left out; or only colours are, whatever carries them. A pixel has exactly one right
+    answer: a colour word wins over the bare noun.
     """
     draft = _Draft(rng, classes, colours, name_colours=name_colours)
     present = [int(index) for index in np.unique(classes) if index != OUTSIDE]
-    if draft.chance_of_colours(colours_alone):
+    if draft.chance_of_colours(_COLOURS_ALONE):
         _ask_colours(draft, present)
     elif draft.chance(_ONLY_SOME):
         _ask_some(draft, present)

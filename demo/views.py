@@ -29,7 +29,6 @@ class Showing:
 
     scales: tuple[float, float]  # least and most of a scene's long side, in windows
     windows: float = 0.4  # share of the batches seen through windows, as accurate mode does; else whole
-    colours_alone: float = 0.1  # share of the questions about colours apart from things
     grey: float = 0.0  # share of the batches without colours, whose questions name none: forms must do
 
 

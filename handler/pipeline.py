@@ -38,7 +38,10 @@ class Prepared:
 def answer_batch(segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], served: Served) -> list[Answer]:
     """One answer for each row, in their order. What is wrong with one request changes nothing for the others."""
     prepared = [_guarded(_prepare, segmenter, row, header) for row, header in zip(rows, headers, strict=True)]
-    results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
+    segmented = _segment(segmenter, [one for one in prepared if isinstance(one, Prepared)])
+    if any(isinstance(one, OutOfMemoryError) for one in segmented):
+        segmenter.forget_images()
+    results = iter(segmented)
     return [
         _respond(one, next(results), served) if isinstance(one, Prepared) else error_answer(one) for one in prepared
     ]

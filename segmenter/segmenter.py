@@ -25,7 +25,7 @@ from segmenter.archive import CONFIG_FILE, Archive, unpack
 from segmenter.buckets import Bucket, choose_bucket, fit
 from segmenter.config import MODES, Config
 from segmenter.devices import Device, choose_device
-from segmenter.errors import InvalidLabelsError, InvalidOptionError
+from segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
 from segmenter.feature_cache import FeatureCache, feature_key
 from segmenter.images import decode_image
 from segmenter.jobs import Job, Pixels, Segmentation, Work
@@ -81,10 +81,11 @@ class Segmenter:
         if not path.is_dir():
             return cls(LSeg.from_tensors(read_checkpoint(path)), config=config, device=device)
         archive = Archive.read(path)
-        precision: torch.dtype = getattr(torch, archive.manifest["precision"])
+        config = config or Config.from_file(path / CONFIG_FILE)
+        device = device or choose_device(config)
         return cls(
-            LSeg.from_tensors(archive.weights).set_precision(precision),
-            config=config or Config.from_file(path / CONFIG_FILE),
+            _in_precision(LSeg.from_tensors(archive.weights), archive.manifest["precision"], device),
+            config=config,
             device=device,
             label_set=archive.labels,
             label_embeddings=archive.label_embeddings,
@@ -237,6 +238,11 @@ class Segmenter:
         ((_, collector),) = self._collect_scores([work])
         return assembled(collector.sum())
 
+    def forget_images(self) -> None:
+        """Give back the memory of the images seen before."""
+        if self.feature_cache is not None:
+            self.feature_cache.clear()
+
     def check_tokens(self, labels: Sequence[str]) -> None:
         """Raise InvalidLabelsError for labels that the text tower cannot take; known labels cost nothing."""
         if not labels:
@@ -262,6 +268,20 @@ class Segmenter:
                 text.append(self.text_cache.embeddings(chosen))
             labels.append(chosen)
         return labels, text
+
+
+def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
+    """`net` as the archive was exported.
+
+    Raises:
+        DeviceError: the device does not compute in that precision.
+    """
+    if precision == "int8" and device.kind != "cpu":
+        raise DeviceError(f"the archive's precision is int8, which {device.kind} does not run; accepted: device cpu")
+    try:
+        return net.set_precision(getattr(torch, precision))
+    except ValueError as error:
+        raise DeviceError(str(error)) from error
 
 
 @contextmanager

@@ -9,21 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import IO
 
 from segmenter.errors import DeviceError
 
 
 class CardClaim:
-    """A card of this process; it stays taken as long as this object lives."""
+    """A card of this process, taken until it is released or the process ends."""
 
-    def __init__(self, module: int, lock: IO[str]) -> None:
+    def __init__(self, module: int, lock: int) -> None:
         self.module = module
-        self._lock = lock
+        self._lock = lock  # an open file's descriptor; as an object it would drop the lock once nobody refers to it
 
     def release(self) -> None:
         """Give the card back."""
-        self._lock.close()
+        os.close(self._lock)
 
 
 def claim_card(folder: Path) -> CardClaim | None:
@@ -67,13 +66,12 @@ def visible_modules() -> list[int]:
 
 
 def _try_to_claim(module: int, folder: Path) -> CardClaim | None:
-    lock = (folder / f"module-{module}.lock").open("a", encoding="utf-8")
+    lock = os.open(folder / f"module-{module}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        os.close(lock)
         return None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
     return CardClaim(module, lock)

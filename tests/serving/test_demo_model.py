@@ -96,6 +96,12 @@ def test_the_figures_at_the_endpoint_are_those_of_python(
     assert expected > 0.65, "the bundled model segments scenes it has never seen"
 
 
+def test_accurate_mode_is_not_worse_than_fast(demo_archive: Path, scenes: list[Scene]) -> None:
+    segmenter = Segmenter.load(demo_archive)
+    fast, accurate = (_mean_iou(segmenter, scenes, mode) for mode in ("fast", "accurate"))
+    assert accurate >= fast
+
+
 def test_words_choose_among_things_of_one_kind(demo_server: LocalServer) -> None:
     """The README's front picture: synonyms, and a colour as a word."""
     image = (PROJECT / "demo" / "pictures" / "village.jpg").read_bytes()
