@@ -99,6 +99,9 @@ class LocalServer:
         # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models: shared, two servers would clash.
         own = {"TMPDIR": temporary, "TEMP": temporary, "LOG_LOCATION": self.logs, "METRICS_LOCATION": self.logs}
         environment = {
+            # TorchServe's worker imports torch first, and that Gaudi's bridge in its default mode, before the handler
+            # knows which mode is configured.
+            "PT_HPU_AUTOLOAD": "0",
             **os.environ,
             **java_environment(),
             **{name: str(path.resolve()) for name, path in own.items()},
