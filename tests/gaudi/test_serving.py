@@ -170,6 +170,7 @@ def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, 
     """The first worker compiled; those after it, and this server, found what it left on disk."""
     first = re.search(r"Ready on hpu.* after ([\d.]+) s", _log(server))
     assert first is not None
+    assert _scale(server, 1).status_code == 200  # or no card is free
     with running(archive, folder / "second", **_environment(folder)) as second:
         _predict(second, noise(60, 60))
         text = requests.get(f"http://127.0.0.1:{second.addresses.metrics}/metrics", timeout=60).text
