@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -34,8 +35,7 @@ def _answer(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool)
     served = Served("lseg", "1", "hpu", 10**9)
     before, known = counts(), len(compiled_graphs())
     statuses: Counter[int] = Counter()
-    while statuses.total() < requests:
-        batch = [row for row, _ in zip(stream, range(int(rng.integers(1, 9))), strict=False)]
+    while batch := list(itertools.islice(stream, int(rng.integers(1, 9)))):
         statuses.update(answer.status for answer in answer_batch(segmenter, batch, [{}] * len(batch), served))
     done = counts().since(before)
     return {
