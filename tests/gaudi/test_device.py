@@ -130,8 +130,11 @@ def _choose_hpu() -> str:
     return _choose()
 
 
-def _choose_eager() -> str:
-    return _choose(hpu_mode="eager")
+def _choose_after_an_import() -> str:
+    """As where torch has loaded the bridge by itself, in its default mode."""
+    import habana_frameworks.torch.core  # noqa: F401
+
+    return _choose()
 
 
 def _choose_with_fall_back() -> str:
@@ -171,7 +174,7 @@ def test_a_card_that_cannot_be_had_is_an_error_or_by_configuration_the_cpu(
 def test_a_mode_that_cannot_be_had_any_more_is_an_error(tmp_path: Path) -> None:
     loaded_eagerly = {"PT_HPU_LAZY_MODE": "0", "SIMULATED_GAUDI_FOLDER": str(tmp_path)}
     with pytest.raises(AssertionError, match="imported before in eager mode; set PT_HPU_LAZY_MODE=1"):
-        run(_choose_hpu, **loaded_eagerly)
+        run(_choose_after_an_import, **loaded_eagerly)
 
 
 def test_processes_share_the_cards_and_a_dead_ones_card_is_free_again(tmp_path: Path) -> None:
