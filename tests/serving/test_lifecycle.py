@@ -115,7 +115,7 @@ def test_a_tgz_is_served(small_checkpoint: Path, tmp_path: Path, photo: bytes) -
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"devise": "cpu"}, "unknown key 'lseg.devise'; accepted: accurate, device, "),
+        ({"devise": "cpu"}, "unknown key 'lseg.devise'; accepted: accurate, default_lazy_mode_label_number, device, "),
         ({"device": "tpu"}, "device is 'tpu'; accepted: auto, hpu, cuda, cpu"),
         ({"max_labels": 300}, "max_labels is 300; accepted: a whole number from 1 to 255"),
     ],
