@@ -76,10 +76,11 @@ class Plan:
 
     def at(self, step: int) -> tuple[Round, int]:
         """The round that `step` falls into, and which of its steps it is."""
+        own = step
         for one in self.rounds:
-            if step < one.steps:
-                return one, step
-            step -= one.steps
+            if own < one.steps:
+                return one, own
+            own -= one.steps
         raise ValueError(f"step {step} lies beyond the last round")
 
 
