@@ -26,7 +26,7 @@ from segmenter.buckets import Bucket, choose_bucket, fit
 from segmenter.config import MODES, Config
 from segmenter.devices import Device, choose_device
 from segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
-from segmenter.feature_cache import FeatureCache, feature_key
+from segmenter.feature_cache import FeatureCache, FeatureKey, feature_key
 from segmenter.images import decode_image
 from segmenter.jobs import Job, Pixels, Segmentation, Work
 from segmenter.labels import checked_labels
@@ -159,31 +159,36 @@ class Segmenter:
     def _segment_fast(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
         buckets = [choose_bucket(self.shapes.buckets, *one.size) for one in work]
         for bucket in dict.fromkeys(buckets):
-            fresh = []
+            fresh: list[tuple[Work, FeatureKey | None]] = []
             for one in (one for one, own in zip(work, buckets, strict=True) if own == bucket):
-                features = self._known_features(one, bucket)
+                key, features = self._known_features(one, bucket)
                 if features is None:
-                    fresh.append(one)
+                    fresh.append((one, key))
                 else:
                     yield from self._finish([one], features, bucket)
             waiting = iter(fresh)
             for size in self.shapes.split(len(fresh)):
                 yield from self._segment_together(list(itertools.islice(waiting, size)), bucket, size)
 
-    def _known_features(self, one: Work, bucket: Bucket) -> Tensor | None:
-        """The features of an image that the network has seen before at this size."""
+    def _known_features(self, one: Work, bucket: Bucket) -> tuple[FeatureKey | None, Tensor | None]:
+        """An image's key in the cache, and its features if the network has seen it before at this size."""
         if self.feature_cache is None:
-            return None
+            return None, None
         with _timed("image", [one.seconds]):
-            return self.feature_cache.get(feature_key(one.job.image, (bucket.height, bucket.width)))
+            key = feature_key(one.job.image, (bucket.height, bucket.width))
+            return key, self.feature_cache.get(key)
 
-    def _segment_together(self, batch: Sequence[Work], bucket: Bucket, size: int) -> Iterator[tuple[int, Segmentation]]:
+    def _segment_together(
+        self, fresh: Sequence[tuple[Work, FeatureKey | None]], bucket: Bucket, size: int
+    ) -> Iterator[tuple[int, Segmentation]]:
         """One pass of the network for images of one bucket, `size` of them with those that fill it up."""
+        batch = [one for one, _ in fresh]
         with _timed("image", [one.seconds for one in batch]):
             features = self.network.features([fit(one.job.image, bucket) for one in batch], size)
             if self.feature_cache is not None:
-                for one, own in zip(batch, features.split(1), strict=False):
-                    self.feature_cache.put(feature_key(one.job.image, (bucket.height, bucket.width)), own)
+                for (_, key), own in zip(fresh, features.split(1), strict=False):
+                    if key is not None:
+                        self.feature_cache.put(key, own)
         yield from self._finish(batch, features, bucket)
 
     def _finish(self, batch: Sequence[Work], features: Tensor, bucket: Bucket) -> Iterator[tuple[int, Segmentation]]:

@@ -23,6 +23,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+# In the order that `auto` prefers them.
 _KINDS: dict[str, type[Device]] = {"hpu": HpuDevice, "cuda": CudaDevice, "cpu": CpuDevice}
 
 
@@ -39,7 +40,7 @@ def choose_device(config: Config, index: int | None = None) -> Device:
     Raises:
         DeviceError: the device is not there; the message says what is missing.
     """
-    kinds = ("hpu", "cuda", "cpu") if config.device == "auto" else (config.device,)
+    kinds = tuple(_KINDS) if config.device == "auto" else (config.device,)
     for kind in kinds:
         try:
             return _make(kind, config, index)

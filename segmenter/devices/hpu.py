@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 import os
 import sys
 import tempfile
@@ -23,8 +22,6 @@ from segmenter.config import Config, HpuParams
 from segmenter.devices.base import Device, DeviceMemory, GraphCounts, Step
 from segmenter.devices.cards import CardClaim, claim_card
 from segmenter.errors import DeviceAbsentError, DeviceError
-
-logger = logging.getLogger(__name__)
 
 _PACKAGE = "habana_frameworks.torch"
 
