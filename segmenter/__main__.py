@@ -11,7 +11,7 @@ from pathlib import Path
 from model import Architecture
 from model.detection import detect_architecture
 from segmenter.archive import Archive
-from segmenter.buckets import Bucket, choose_bucket, make_buckets
+from segmenter.buckets import choose_bucket
 from segmenter.config import Config
 from segmenter.errors import ArchiveError, ConfigError
 from segmenter.shapes import Graph, ImageGraph, Shapes, TextGraph, bounded_shapes, feature_pixels
@@ -38,8 +38,7 @@ def main() -> None:
         config = Config.from_file(options.config)
         sizes = [_parsed(text) for text in options.size] if options.size else list(_COMMON_SIZES)
         architecture = _architecture(options.model)
-        window = Bucket(config.accurate.crop_size, config.accurate.crop_size)
-        shapes = bounded_shapes(config, architecture, make_buckets(config.static_image_size_params), window)
+        shapes = bounded_shapes(config, architecture)
     except (ArchiveError, ConfigError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write("\n".join(_report(shapes, architecture, sizes, config.hpu.max_graphs)) + "\n")

@@ -203,14 +203,13 @@ class Segmenter:
     def _segment_accurate(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
         """Each image's mask is made as soon as its last window is through, so that few wait in memory."""
         params = self.config.accurate
-        window = Bucket(params.crop_size, params.crop_size)
         for place, collector in self._collect_scores(work):
             one = work[place]
             with _timed("mask", [one.seconds]):
                 mask = one.mask(collector.sum(), temperature=params.divisor)
                 overview = collector.overview()
             del collector  # its scores must not outlive it while the next image's are collected
-            yield one.index, one.result(mask, window, overview)
+            yield one.index, one.result(mask, self.shapes.window, overview)
 
     def _collect_scores(self, work: Sequence[Work]) -> Iterator[tuple[int, ScoreCollector]]:
         """The scores of each image's windows, those of all images in batches together."""

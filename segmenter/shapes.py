@@ -137,16 +137,13 @@ def plan_shapes(config: Config, architecture: Architecture, device: Device) -> S
     Raises:
         ConfigError: no plan keeps to `hpu.max_graphs`.
     """
-    lazy = device.kind == "hpu" and config.hpu_mode != "eager"
-    buckets = _image_buckets(config, lazy=lazy)
-    window = Bucket(config.accurate.crop_size, config.accurate.crop_size)
-    if not device.compiles_each_shape:
-        return Shapes(buckets, window, device.batch_sizes)
-    return bounded_shapes(config, architecture, buckets, window)
+    if device.compiles_each_shape:
+        return bounded_shapes(config, architecture)
+    return Shapes(_image_buckets(config, lazy=False), _window(config), device.batch_sizes)
 
 
-def bounded_shapes(config: Config, architecture: Architecture, buckets: tuple[Bucket, ...], window: Bucket) -> Shapes:
-    """The plan for a device that compiles each shape.
+def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
+    """The plan for a Gaudi card, which compiles each shape.
 
     Images, labels, tokens and batches have the buckets that the configuration names. What is chosen is how many sizes
     of feature maps there are, from one for all up to one for each bucket: more of them fill up fewer pixels.
@@ -154,6 +151,7 @@ def bounded_shapes(config: Config, architecture: Architecture, buckets: tuple[Bu
     Raises:
         ConfigError: even with one size of feature map there are more graphs than `hpu.max_graphs`.
     """
+    buckets, window = _image_buckets(config, lazy=config.hpu_mode != "eager"), _window(config)
     areas = sorted({feature_pixels(bucket) for bucket in (*buckets, window)})
     least = None
     for count in range(len(areas), 0, -1):
@@ -188,6 +186,10 @@ def _image_buckets(config: Config, *, lazy: bool) -> tuple[Bucket, ...]:
         return make_buckets(config.static_image_size_params)
     height, width = config.dynamic_image_hw
     return make_buckets(StaticImageSizeParams(((height, width),), (min(height, width),)))
+
+
+def _window(config: Config) -> Bucket:
+    return Bucket(config.accurate.crop_size, config.accurate.crop_size)
 
 
 def _token_buckets(lengths: Sequence[int], context_length: int) -> tuple[int, ...]:

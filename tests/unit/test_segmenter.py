@@ -175,6 +175,29 @@ def test_a_label_is_encoded_once(small_net: LSeg) -> None:
     assert segmenter.text_cache.counts.misses == 3
 
 
+def test_new_words_on_a_known_image_skip_the_network_and_change_nothing(
+    small_net: LSeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    decode = small_net.decode
+
+    def watched(pixels: Tensor) -> Tensor:
+        seen.append(len(pixels))
+        return decode(pixels)
+
+    monkeypatch.setattr(small_net, "decode", watched)
+    image = noise(90, 133)
+    cached, plain = (
+        Segmenter(small_net, config=CONFIG),
+        Segmenter(small_net, config=replace(CONFIG, feature_cache_megabytes=0)),
+    )
+    for labels in (LABELS, LABELS[:2], ("a red car", "rain")):
+        _assert_same(cached.segment(image, labels), plain.segment(image, labels))
+    assert len(seen) == 1 + 3
+    assert cached.feature_cache is not None
+    assert (cached.feature_cache.counts.hits, cached.feature_cache.counts.misses) == (2, 1)
+
+
 def test_a_label_sets_embeddings_are_kept_however_small_the_cache(small_net: LSeg) -> None:
     config = replace(CONFIG, text_cache_size=1)
     segmenter = Segmenter(small_net, config=config, label_set=LABELS, label_embeddings=small_net.encode_labels(LABELS))

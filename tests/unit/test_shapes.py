@@ -11,7 +11,7 @@ import pytest
 
 from model import Architecture
 from segmenter.buckets import Bucket, make_buckets
-from segmenter.config import Config, HpuParams, StaticImageSizeParams
+from segmenter.config import AccurateParams, Config, HpuParams, StaticImageSizeParams
 from segmenter.errors import ConfigError
 from segmenter.shapes import (
     ImageGraph,
@@ -28,8 +28,7 @@ WINDOW = Bucket(480, 480)
 
 
 def _plan(**changes: object) -> Shapes:
-    config = Config(**changes)  # type: ignore[arg-type]
-    return bounded_shapes(config, Architecture(), make_buckets(config.static_image_size_params), WINDOW)
+    return bounded_shapes(Config(**changes), Architecture())  # type: ignore[arg-type]
 
 
 def _with_most(graphs: int, *batches: int) -> Shapes:
@@ -46,8 +45,7 @@ def test_the_published_configuration_takes_22_graphs_for_both_modes() -> None:
 
 
 def test_a_window_of_its_own_size_is_one_more_image_size() -> None:
-    config = Config(hpu=HpuParams(max_graphs=40))
-    shapes = bounded_shapes(config, Architecture(), make_buckets(config.static_image_size_params), Bucket(512, 512))
+    shapes = _plan(hpu=HpuParams(max_graphs=40), accurate=AccurateParams(crop_size=512))
     assert shapes.image_buckets() == (*shapes.buckets, Bucket(512, 512))
 
 
@@ -89,8 +87,7 @@ def test_the_levels_are_the_best_of_all() -> None:
     buckets = make_buckets(sizes)
     areas = sorted({feature_pixels(bucket) for bucket in (*buckets, WINDOW)})
     for most in (25, 30, 40, 60):
-        config = Config(static_image_size_params=sizes, hpu=HpuParams(max_graphs=most, batch_sizes=(1,)))
-        shapes = bounded_shapes(config, Architecture(), buckets, WINDOW)
+        shapes = _plan(static_image_size_params=sizes, hpu=HpuParams(max_graphs=most, batch_sizes=(1,)))
         assert shapes.pixels is not None
         best = min(
             _padded(areas, (*levels, areas[-1]))
@@ -136,11 +133,14 @@ def test_label_buckets_double(least: int, most: int, expected: tuple[int, ...]) 
 
 
 def test_a_short_text_tower_has_short_token_buckets() -> None:
-    config = Config()
-    shapes = bounded_shapes(
-        config, replace(Architecture(), context_length=12), make_buckets(config.static_image_size_params), WINDOW
-    )
+    shapes = bounded_shapes(Config(), replace(Architecture(), context_length=12))
     assert shapes.tokens == (12,)
+
+
+def test_the_one_size_of_other_devices_is_not_a_lazy_cards() -> None:
+    size = {"dynamic_image_hw": (360, 480)}
+    assert len(_plan(hpu_mode="lazy", **size).buckets) == 5
+    assert _plan(hpu_mode="eager", **size).buckets == (Bucket(352, 480),)
 
 
 def test_the_plan_is_printed() -> None:
