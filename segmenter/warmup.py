@@ -63,8 +63,7 @@ def _reason_to_stop(device: Device, limits: HpuParams, seconds: float) -> str | 
 
 def _run(network: Network, graph: Graph, place: str) -> None:
     before, start = network.device.graph_counts(), time.perf_counter()
-    # Twice: with HPU graphs the first run captures, and the copying of inputs at the first replay is one more graph.
-    for _ in range(2 if network.device.compiles_each_shape else 1):
+    for _ in range(network.device.runs_to_warm):
         network.run_blank(graph)
     network.device.wait()
     seconds = time.perf_counter() - start

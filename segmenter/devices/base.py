@@ -42,6 +42,8 @@ class Device(ABC):
     prepares_each_shape: bool
     # Whether a new shape costs a compilation, so that every tensor must have one of a few known ones.
     compiles_each_shape = False
+    # How often a shape must run until nothing more is prepared for it.
+    runs_to_warm = 1
     # The kind that was asked for and is not here, where this device stands in for it.
     instead_of: str | None = None
 

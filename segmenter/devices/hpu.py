@@ -46,6 +46,8 @@ class HpuDevice(Device):
     def __init__(self, config: Config) -> None:
         self.mode, self.params = config.hpu_mode, config.hpu
         self.batch_sizes = tuple(sorted(set(self.params.batch_sizes)))
+        # The first run captures; the copying of inputs at the first replay is one more graph.
+        self.runs_to_warm = 2 if self.mode == "graphs" else 1
         self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
         try:
             _set_environment(self.mode, self.params, self.card)
