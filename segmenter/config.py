@@ -98,10 +98,7 @@ class AccurateParams:
     @classmethod
     def from_mapping(cls, values: object) -> AccurateParams:
         """Checked values of the key `accurate`."""
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"accurate is {values!r}; accepted: {', '.join(names)}")
-        _refuse_unknown("accurate.", values, set(names))
+        values = _section("accurate", values, [field.name for field in fields(cls)])
         scales = values.get("scales", cls.scales)
         if not _is_list(scales) or not all(_is_positive(scale) and scale <= 8 for scale in scales):
             raise ConfigError(f"accurate.scales is {scales!r}; accepted: a list of numbers above 0, up to 8")
@@ -137,10 +134,7 @@ class HpuParams:
     @classmethod
     def from_mapping(cls, values: object) -> HpuParams:
         """Checked values of the key `hpu`."""
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"hpu is {values!r}; accepted: {', '.join(names)}")
-        _refuse_unknown("hpu.", values, set(names))
+        values = _section("hpu", values, [field.name for field in fields(cls)])
         lists = {name: values[name] for name in ("batch_sizes", "token_lengths") if name in values}
         for name, value in lists.items():
             if not _is_list(value):
@@ -271,6 +265,14 @@ def _check_workers(document: Mapping[str, Any]) -> None:
     ):
         if key in document and (type(document[key]) is not int or document[key] < 1):
             raise ConfigError(f"{key} is {document[key]!r}; accepted: a whole number from 1 on")
+
+
+def _section(name: str, values: object, keys: list[str]) -> Mapping[str, Any]:
+    """`values` as a section that has no keys but `keys`."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name} is {values!r}; accepted: {', '.join(keys)}")
+    _refuse_unknown(f"{name}.", values, set(keys))
+    return values
 
 
 def _refuse_unknown(prefix: str, values: Mapping[str, Any], known: set[str] | frozenset[str]) -> None:
