@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from segmenter.blends import as_blend, first_best
 from segmenter.buckets import Bucket
 from segmenter.scoremaps import Resized, ScoreMap, Whole, strips
 
@@ -30,8 +30,7 @@ def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> Sc
     Resized to the bucket with aligned corners, as lang-seg's last step does; from there to the image's size with pixel
     centres aligned, as the image came to the bucket.
     """
-    logits = F.interpolate(scores[None], size=(bucket.height, bucket.width), mode="bilinear", align_corners=True)[0]
-    return Resized(Whole(logits), height, width, "centres")
+    return Resized(Resized(Whole(scores), bucket.height, bucket.width, "corners"), height, width, "centres")
 
 
 def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = False, temperature: float = 1.0) -> Mask:
@@ -40,12 +39,16 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     A pixel whose softmax, of the logits divided by `temperature`, stays below `threshold` (0..1) is unlabelled. The
     softmax costs more than all the rest and is left out where nobody asks.
     """
+    blend = as_blend(logits) if threshold <= 0 and not with_scores else None
+    labels = None if blend is None else blend.labels()
+    if labels is not None:
+        return Mask(labels.numpy(), None)
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)
     for top, strip in strips(logits):
-        best, index = strip.max(dim=0)
-        chosen = index.to(torch.uint8).numpy()
+        best = strip.amax(dim=0)
+        chosen = first_best(strip, best).numpy()
         if threshold > 0 or with_scores:
             if temperature != 1:
                 best, strip = best / temperature, strip.div_(temperature)

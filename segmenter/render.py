@@ -6,6 +6,7 @@ import colorsys
 import functools
 import io
 import json
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +52,8 @@ def mask_png(mask: Pixels, labels: Sequence[str]) -> bytes:
     text = PngImagePlugin.PngInfo()
     text.add_itxt(LEGEND_KEY, json.dumps(legend(labels), ensure_ascii=False))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=text)
+    # Runs of one value are all that a mask has to compress: several times faster, and a sixth larger.
+    image.save(buffer, "PNG", pnginfo=text, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 # nearest pixel; torch's `align_corners=False`, `align_corners=True` and `mode="nearest"`.
 Rule = Literal["centres", "corners", "nearest"]
 
-# Elements of a strip: 32 MB, whatever the image's size and the number of labels.
-_STRIP_ELEMENTS = 8_000_000
+# Elements of a strip: 4 MB, which stay in the processor's cache, but several rows, and never more than 32 MB.
+_STRIP_ELEMENTS, _MOST_STRIP_ELEMENTS = 1_000_000, 8_000_000
+_LEAST_STRIP_ROWS = 8
 # A narrow map may be made from wider ones, whose rows must be bounded as well.
 _LEAST_STRIP_WIDTH = 1024
 
@@ -89,7 +90,9 @@ class Resized:
         into tens of thousands, to keep one column of them, took minutes for a strip of an image.
         """
         _, source_height, source_width = self.source.shape
-        where = _positions(source_height, self.height, self.rule)[index]
+        if (source_height, source_width) == (self.height, self.width):
+            return self.source.rows(index)
+        where = positions(source_height, self.height, self.rule)[index]
         upper = where.long()
         weight = (where - upper).float()
         lower = torch.where(weight > 0, upper + 1, upper)
@@ -128,7 +131,8 @@ class Summed:
 def strips(scores: ScoreMap) -> Iterator[tuple[int, Tensor]]:
     """The whole map from top to bottom, as (first row, [K, rows, W])."""
     count, height, width = scores.shape
-    rows = max(1, _STRIP_ELEMENTS // (count * max(width, _LEAST_STRIP_WIDTH)))
+    elements = count * max(width, _LEAST_STRIP_WIDTH)  # of a row
+    rows = max(1, min(max(_LEAST_STRIP_ROWS, _STRIP_ELEMENTS // elements), _MOST_STRIP_ELEMENTS // elements))
     for top in range(0, height, rows):
         yield top, scores.rows(torch.arange(top, min(top + rows, height)))
 
@@ -138,7 +142,7 @@ def assembled(scores: ScoreMap) -> Tensor:
     return torch.cat([strip for _, strip in strips(scores)], dim=1)
 
 
-def _positions(source: int, target: int, rule: Rule) -> Tensor:
+def positions(source: int, target: int, rule: Rule) -> Tensor:
     """Where each of `target` rows lies among `source` rows: [target], by torch's own resizing of the row numbers."""
     if rule == "nearest":  # torch multiplies in float32 here, whatever it is given: the choice must be the same
         return _interpolated(torch.arange(source, dtype=torch.float32)[None, None], target, rule)[0, 0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter import scoremaps
+from segmenter import blends, scoremaps
 from segmenter.buckets import Bucket
 from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
 from tests.support.memory import PEAK
@@ -64,7 +64,8 @@ def _assert_argmax(indices: npt.NDArray[np.uint8], logits: Tensor) -> None:
 def test_the_mask_is_the_argmax_of_the_resized_logits(
     size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoremaps, "_STRIP_ELEMENTS", strip)
+    monkeypatch.setattr(scoremaps, "_MOST_STRIP_ELEMENTS", strip)
+    monkeypatch.setattr(blends, "_MOST_MIXED", -1)
     scores = _scores(7)
     mask = _mask(scores, BUCKET, *size)
     assert mask.indices.dtype == np.uint8
@@ -73,11 +74,38 @@ def test_the_mask_is_the_argmax_of_the_resized_logits(
     _assert_argmax(mask.indices, _logits(scores, *size))
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("elements", [1_000_000, 500], ids=["at once", "in parts"])
+def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
+    size: tuple[int, int], elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blends, "_ELEMENTS", elements)
+    monkeypatch.setattr(blends, "_MOST_MIXED", 1)
+    scores = _scores(7)
+    scores[5] = scores[2]  # of two equal labels the first is meant
+    blend = blends.as_blend(bucket_logits(scores, BUCKET, *size))
+    assert blend is not None
+    labels = blend.labels()
+    assert labels is not None
+    assert labels.shape == size
+    assert 5 not in labels
+    _assert_argmax(labels.numpy(), _logits(scores, *size))
+
+
+def test_a_map_without_segments_is_resized_as_a_whole() -> None:
+    noise = torch.randn(7, 32, 48, generator=torch.Generator().manual_seed(0))
+    logits = bucket_logits(noise, BUCKET, 130, 180)
+    blend = blends.as_blend(logits)
+    assert blend is not None
+    assert blend.labels() is None
+    _assert_argmax(make_mask(logits).indices, _logits(noise, 130, 180))
+
+
 @pytest.mark.parametrize("size", [(64, 96), (200, 300), (30, 211)])
 def test_strips_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = _scores(7)
     whole = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
-    monkeypatch.setattr(scoremaps, "_STRIP_ELEMENTS", 7 * size[1] * 11)
+    monkeypatch.setattr(scoremaps, "_MOST_STRIP_ELEMENTS", 7 * size[1] * 11)
     strips = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
     assert (strips.indices != whole.indices).mean() < 1e-4  # where two labels tie to the last bit
     assert strips.mean_scores is not None
