@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -99,6 +100,12 @@ class LSeg(nn.Module):
         if dtype != torch.int8:
             for part in (self.image_encoder, self.decoder, self.head):
                 part.to(dtype)
+        return self
+
+    def dequantize(self) -> LSeg:
+        """Turn int8 layers into float32 ones of the same weights, in place, for devices without 8-bit kernels."""
+        int8.dequantize_layers(self)
+        self.architecture = replace(self.architecture, int8=False)
         return self
 
     def encode_labels(self, labels: Sequence[str]) -> Tensor:

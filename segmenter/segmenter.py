@@ -6,6 +6,7 @@ Fast mode is one pass over the whole image, accurate mode the published evaluati
 from __future__ import annotations
 
 import itertools
+import logging
 import shutil
 import tempfile
 import time
@@ -36,6 +37,8 @@ from segmenter.scoremaps import assembled
 from segmenter.shapes import plan_shapes
 from segmenter.text_cache import TextCache
 from segmenter.warmup import WarmUp, warm_up
+
+logger = logging.getLogger(__name__)
 
 
 class Segmenter:
@@ -275,13 +278,16 @@ class Segmenter:
 
 
 def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
-    """`net` as the archive was exported.
+    """`net` in the archive's precision; where the device has no 8-bit kernels, int8 weights become its floats.
 
     Raises:
-        DeviceError: the device does not compute in that precision.
+        DeviceError: the manifest names another precision than the weights have.
     """
-    if precision == "int8" and device.kind != "cpu":
-        raise DeviceError(f"the archive's precision is int8, which {device.kind} does not run; accepted: device cpu")
+    problem = device.lacks_int8() if precision == "int8" else None
+    if problem is not None:
+        floats = device.instead_of_int8
+        logger.info("the archive is int8, but %s: its weights are used as %s", problem, floats)
+        return net.dequantize().set_precision(floats)
     try:
         return net.set_precision(getattr(torch, precision))
     except ValueError as error:

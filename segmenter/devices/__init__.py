@@ -19,6 +19,7 @@ __all__ = [
     "GraphCounts",
     "HpuDevice",
     "choose_device",
+    "kind_at_hand",
 ]
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,13 @@ def choose_device(config: Config, index: int | None = None) -> Device:
         except DeviceError as error:
             return _fallen_back(kind, config, error)
     return _fallen_back(config.device, config, absent)
+
+
+def kind_at_hand(config: Config) -> str:
+    """The kind of device that a worker would choose here; unlike `choose_device`, this takes none."""
+    if config.device != "auto":
+        return config.device
+    return next(kind for kind, device in _KINDS.items() if device.missing() is None)
 
 
 def _make(kind: str, config: Config, index: int | None) -> Device:

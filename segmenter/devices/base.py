@@ -44,6 +44,8 @@ class Device(ABC):
     compiles_each_shape = False
     # How often a shape must run until nothing more is prepared for it.
     runs_to_warm = 1
+    # What the network computes in where an archive is int8 and the device has no 8-bit kernels.
+    instead_of_int8 = torch.float32
     # The kind that was asked for and is not here, where this device stands in for it.
     instead_of: str | None = None
 
@@ -54,6 +56,10 @@ class Device(ABC):
     @abstractmethod
     def missing(cls) -> str | None:
         """What keeps this kind of device from being used here, in words; None where it can be."""
+
+    def lacks_int8(self) -> str | None:
+        """What keeps int8 layers from running here, in words; None where they do."""
+        return f"{self.kind} has no kernels for it here"
 
     @abstractmethod
     def describe(self) -> str:

@@ -6,6 +6,7 @@ import platform
 
 import torch
 
+from model import int8
 from segmenter.devices.base import Device
 
 
@@ -24,6 +25,10 @@ class CpuDevice(Device):
     def missing(cls) -> str | None:
         """Nothing ever is."""
         return None
+
+    def lacks_int8(self) -> str | None:
+        """VNNI, on older processors."""
+        return int8.missing()
 
     def describe(self) -> str:
         """The architecture and the threads that torch uses."""

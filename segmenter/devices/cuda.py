@@ -13,6 +13,7 @@ class CudaDevice(Device):
     kind = "cuda"
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
     prepares_each_shape = True
+    instead_of_int8 = torch.bfloat16
 
     @classmethod
     def missing(cls) -> str | None:

@@ -18,7 +18,7 @@ from model import LSeg
 from model.image_encoder import ViTEncoder
 from model.int8 import Int8Conv2d, Int8Linear
 from segmenter import Segmenter
-from tests.support.networks import SMALL, random_network
+from tests.support.networks import SMALL, SMALL_RESNET, random_network
 
 PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(4)) * 2 - 1
 LABELS = ["sky", "a cat", "other"]
@@ -84,7 +84,9 @@ def test_smoothing_helps_where_one_channel_is_large() -> None:
 
 def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
-    options = Options(small_checkpoint, output=tmp_path / "store", labels=str(tmp_path / "labels.txt"))
+    options = Options(
+        small_checkpoint, output=tmp_path / "store", labels=str(tmp_path / "labels.txt"), precision="float32"
+    )
     exact, small = export(options), export(replace(options, precision="int8", name="small"))
     assert small.bytes < exact.bytes
     net = Segmenter.load(small.target).net
@@ -92,6 +94,31 @@ def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint:
     assert net.get_buffer("image_encoder.vit.blocks.0.attn.qkv.weight").dtype == torch.int8
     expected = LSeg.from_checkpoint(small_checkpoint).logits(PIXELS, LABELS)
     assert _relative(net.logits(PIXELS, LABELS), expected) < 0.1
+
+
+def test_dequantized_layers_differ_by_the_rounding_of_weights_alone() -> None:
+    for architecture in (SMALL, SMALL_RESNET):
+        net = random_network(architecture)
+        quantized = prepare(copy.deepcopy(net), torch.int8, [PIXELS])
+        inexact = _relative(quantized.logits(PIXELS, LABELS), net.logits(PIXELS, LABELS))
+        restored = quantized.dequantize().set_precision(torch.float32)
+        assert not any(isinstance(part, Int8Linear | Int8Conv2d) for part in restored.modules())
+        assert _relative(restored.logits(PIXELS, LABELS), net.logits(PIXELS, LABELS)) < inexact
+
+
+def test_an_int8_archive_runs_on_a_processor_without_vnni(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    options = Options(small_checkpoint, tmp_path, labels=str(tmp_path / "labels.txt"), precision="int8")
+    archive = export(options).target
+    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: False)
+    with caplog.at_level("INFO"):
+        segmenter = Segmenter.load(archive)
+    assert "the archive is int8, but this processor lacks VNNI" in caplog.text
+    assert segmenter.net.get_parameter("image_encoder.vit.blocks.0.attn.qkv.weight").dtype == torch.float32
+    expected = LSeg.from_checkpoint(small_checkpoint).logits(PIXELS, LABELS)
+    assert _relative(segmenter.net.logits(PIXELS, LABELS), expected) < 0.1
 
 
 def test_a_precision_that_the_weights_have_not_is_refused() -> None:
