@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from export.errors import ExportError
-from export.exporter import DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
+from export.exporter import AUTO, DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
 from export.packaging import SUFFIXES
 from model.architecture import ACTIVATIONS, preset_name
 
@@ -46,7 +46,7 @@ def _options() -> Options:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="float32",
+        default=AUTO,
         help="auto: the fastest that is accurate enough on this machine (default: %(default)s)",
     )
     parser.add_argument(

@@ -1,4 +1,7 @@
-"""Pictures that show an int8 export the ranges of the network's inputs: a folder of one's own, or drawn scenes."""
+"""Pictures that an export looks at: those of a folder of one's own, or drawn scenes.
+
+Some show int8 the ranges of the network's inputs, one shows how far the archive's logits are from the checkpoint's.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ from tqdm import tqdm
 from demo.scenes import draw_scene
 from export.errors import ExportError
 from segmenter import Config
-from segmenter.buckets import choose_bucket, fit, make_buckets
+from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
 from segmenter.errors import SegmenterError
 from segmenter.images import decode_image
 from segmenter.jobs import Pixels
 
 _COUNT = 8
 _SIZES = ((480, 480), (640, 480), (480, 640))  # width, height of drawn scenes
+_TEST_BUCKET = Bucket(192, 256)  # not square, so that swapped sides show
 
 
 def calibration_pictures(folder: Path | None, config: Config) -> Iterator[Tensor]:
@@ -29,6 +33,16 @@ def calibration_pictures(folder: Path | None, config: Config) -> Iterator[Tensor
     buckets = make_buckets(config.static_image_size_params)
     for image in tqdm(_images(folder, config), total=_COUNT, desc="calibrating", leave=False, disable=None):
         yield fit(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
+
+
+def probe_picture(folder: Path | None, config: Config) -> Tensor:
+    """The picture to compare logits on, float32 [1, 3, 192, 256] in -1..1: the folder's first, or a scene of its own.
+
+    Raises:
+        ExportError: as `calibration_pictures`.
+    """
+    image = draw_scene(_COUNT, _SIZES[1]).image if folder is None else next(_images(folder, config))
+    return fit(image, _TEST_BUCKET)[None].contiguous()
 
 
 def _images(folder: Path | None, config: Config) -> Iterator[Pixels]:

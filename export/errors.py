@@ -7,3 +7,7 @@ class ExportError(RuntimeError):
 
 class ToleranceError(ExportError):
     """An archive whose answers are further from the checkpoint's than its precision may bring them."""
+
+
+class UnfitError(ExportError):
+    """A precision that is not worth its loss of accuracy on this machine; another is tried."""

@@ -41,7 +41,8 @@ def export_archive(checkpoint: Path, output: Path, *options: str, **config: obje
     (output / "config.yaml").write_text(yaml.safe_dump(document))
     (output / "labels.txt").write_text("\n".join(LABEL_SET))
     command = [sys.executable, "-m", "export", str(checkpoint), "--output", str(output)]
-    command += ["--config", str(output / "config.yaml"), "--labels", str(output / "labels.txt"), *options]
+    command += ["--config", str(output / "config.yaml"), "--labels", str(output / "labels.txt")]
+    command += ["--precision", "float32", *options]
     run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return output / "lseg.mar"

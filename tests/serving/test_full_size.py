@@ -62,6 +62,7 @@ def test_a_2_gb_checkpoint_is_exported_served_and_answered(
 def _export(checkpoint: Path, store: Path) -> int:
     """Export by the command line; the peak memory of the export's own process in bytes."""
     command = [sys.executable, "-m", "export", str(checkpoint), "--output", str(store)]
+    command += ["--precision", "float32"]
     process = subprocess.Popen(command, cwd=PROJECT)
     peak = watch(process)
     assert process.returncode == 0

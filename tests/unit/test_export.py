@@ -36,13 +36,15 @@ PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3)) * 
 def options(small_checkpoint: Path, tmp_path: Path) -> Options:
     """A quick export of the small checkpoint."""
     (tmp_path / "labels.txt").write_text("cat\ntraffic light\n\n日本\n", encoding="utf-8")
-    return Options(small_checkpoint, output=tmp_path / "store", labels=str(tmp_path / "labels.txt"))
+    return Options(
+        small_checkpoint, output=tmp_path / "store", labels=str(tmp_path / "labels.txt"), precision="float32"
+    )
 
 
 @pytest.fixture(scope="module")
 def exported(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, zipfile.ZipFile]:
     """The small checkpoint, exported with ADE20K's labels."""
-    summary = export(Options(small_checkpoint, output=tmp_path_factory.mktemp("store")))
+    summary = export(Options(small_checkpoint, output=tmp_path_factory.mktemp("store"), precision="float32"))
     return summary, zipfile.ZipFile(summary.target)
 
 
@@ -137,7 +139,7 @@ def test_a_folder_is_replaced_as_a_whole(options: Options) -> None:
 def test_other_networks_pass_their_check(variant: object, tmp_path: Path) -> None:
     net = random_network(variant)  # type: ignore[arg-type]
     path = save_checkpoint(net, tmp_path / "variant.ckpt")
-    summary = export(Options(path, output=tmp_path / "store"))
+    summary = export(Options(path, output=tmp_path / "store", precision="float32"))
     assert summary.difference.largest < 1e-3
     assert replace(summary.architecture, batch_norm=True) == net.architecture
 
