@@ -16,11 +16,12 @@ import requests
 
 from bench.naive import Naive
 from bench.rows import Row
-from bench.setting import Setting, jpeg, labels, model_name, picture
-from bench.timing import interleaved
+from bench.setting import Photo, Setting, labels, model_name, picture
+from bench.timing import Times, interleaved
 from client.lseg_client import read_mask
 from segmenter.buckets import choose_bucket, make_buckets
 from segmenter.config import StaticImageSizeParams
+from segmenter.threads import usable_cores
 from server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
@@ -30,10 +31,10 @@ _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 @dataclass
 class Served:
-    """One model at a server, and what its last answer said."""
+    """One model at a server, the photos to send it in turn, and what its last answer said."""
 
     url: str
-    image: bytes
+    photos: Sequence[Photo]
     labels: Sequence[str]
     mode: str = "fast"
     session: requests.Session = field(default_factory=requests.Session)
@@ -41,9 +42,10 @@ class Served:
     stages: list[dict[str, float]] = field(default_factory=list)  # milliseconds of each, by request
 
     def ask(self) -> None:
-        """Send the request and keep the mask."""
+        """Send the next photo, after the last the first again, and keep the mask."""
         fields = {"labels": ",".join(self.labels), "mode": self.mode}
-        answer = self.session.post(self.url, data=fields, files={"image": self.image}, timeout=1200)
+        photo = self.photos[len(self.stages) % len(self.photos)]
+        answer = self.session.post(self.url, data=fields, files={"image": photo.content}, timeout=1200)
         answer.raise_for_status()
         self.stages.append({name: float(value) for name, value in _DURATION.findall(answer.headers["Server-Timing"])})
         self.mask = read_mask(answer.content).indices
@@ -66,49 +68,76 @@ def serving(setting: Setting, folder: Path, threads: int | None = None) -> Itera
         server.stop()
 
 
+@dataclass(frozen=True)
+class _Case:
+    size: tuple[int, int]  # width, height
+    labels: int
+    new_labels: bool = False
+    new_images: bool = True
+
+
+_CASES = (
+    *(_Case(size, 20) for size in SIZES),
+    *(_Case((640, 480), count) for count in COUNTS if count != 20),
+    _Case((640, 480), 20, new_labels=True),
+    _Case((640, 480), 20, new_labels=True, new_images=False),
+    _Case((640, 480), 20, new_images=False),
+)
+
+
 def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
-    """Fast mode: every size with 20 labels, every number of labels at 640x480, known labels and new ones."""
+    """Fast mode: every size with 20 labels, every number of labels at 640x480, known and new labels and images.
+
+    The precisions are asked in turns, so each may use every core.
+    """
     naive = setting.naive()
-    cases = [(size, 20, "warm") for size in SIZES] + [((640, 480), count, "warm") for count in COUNTS if count != 20]
-    cases.append(((640, 480), 20, "cold"))
     rows: list[Row] = []
-    with serving(setting, folder) as (server, _):
-        for size, count, text in cases:
-            rows += _case(setting, naive, server, size, count, text, runs)
+    with serving(setting, folder, usable_cores()) as (server, _):
+        for case in _CASES:
+            rows += _measured(case, setting, naive, server, runs)
     return rows
 
 
-def _case(
-    setting: Setting, naive: Naive, server: LocalServer, size: tuple[int, int], count: int, text: str, runs: int
-) -> list[Row]:
-    image = picture(*size)
-    bucket = choose_bucket(make_buckets(StaticImageSizeParams()), size[1], size[0])
+def _measured(case: _Case, setting: Setting, naive: Naive, server: LocalServer, runs: int) -> list[Row]:
+    width, height = case.size
+    bucket = choose_bucket(make_buckets(StaticImageSizeParams()), height, width)
+    photos = [picture(width, height, number) for number in range(runs + 1 if case.new_images else 1)]
     expected: list[npt.NDArray[np.uint8]] = []
-    ways: dict[str, Callable[[], object]] = {
-        "naive": lambda: expected.append(naive.fast(image, labels(count), (bucket.height, bucket.width)))
-    }
+
+    def naively() -> None:
+        pixels = photos[len(expected) % len(photos)].pixels
+        expected.append(naive.fast(pixels, labels(case.labels), (bucket.height, bucket.width)))
+
+    ways: dict[str, Callable[[], object]] = {"naive": naively}
     asked: dict[str, Served] = {}
     for precision in setting.precisions:
         url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
-        asked[precision] = Served(url, jpeg(image), labels(count))
-        ways[precision] = asked[precision].ask if text == "warm" else _with_new_labels(asked[precision])
+        asked[precision] = Served(url, photos, labels(case.labels))
+        ways[precision] = _with_new_labels(asked[precision]) if case.new_labels else asked[precision].ask
     times = interleaved(ways, runs)
-    rows = []
-    for name, each in times.items():
-        row = Row(
-            scenario="endpoint",
-            path=name,
-            where="process" if name == "naive" else "endpoint",
-            labels=count,
-            image=f"{size[0]}x{size[1]}",
-            text=text,
-            ratio=times["naive"].median / each.median,
-            agreement=_agreement(asked[name].mask, expected[-1]) if name in asked and text == "warm" else None,
-            network_ms=_median_stage(asked[name]) if name in asked else None,
-            **{key: value for key, value in each.columns().items() if name == "naive" or key != "cpu_s"},  # type: ignore[arg-type]
-        )
-        rows.append(row)
-    return rows
+    return [_row(case, name, each, times["naive"], asked.get(name), expected[-1]) for name, each in times.items()]
+
+
+def _row(
+    case: _Case, name: str, times: Times, naive: Times, served: Served | None, expected: npt.NDArray[np.uint8]
+) -> Row:
+    columns = times.columns()
+    if served is not None:
+        del columns["cpu_s"]  # of this process, which only waited
+        columns |= {"network_ms": _median_stage(served, "image"), "mask_ms": _median_stage(served, "mask")}
+        if not case.new_labels:
+            columns["agreement"] = _agreement(served.mask, expected)
+    return Row(
+        scenario="endpoint",
+        path=name,
+        where="process" if served is None else "endpoint",
+        labels=case.labels,
+        image=f"{case.size[0]}x{case.size[1]}",
+        text="cold" if case.new_labels else "warm",
+        features="cold" if case.new_images else "warm",
+        ratio=naive.median / times.median,
+        **columns,  # type: ignore[arg-type]
+    )
 
 
 def _with_new_labels(served: Served) -> Callable[[], object]:
@@ -121,26 +150,27 @@ def _with_new_labels(served: Served) -> Callable[[], object]:
     return ask
 
 
-def _median_stage(served: Served) -> float:
-    """Milliseconds from pixels to scores, by the worker's own clock."""
-    return float(np.median([stages["image"] for stages in served.stages[1:]]))
+def _median_stage(served: Served, stage: str) -> float:
+    """Milliseconds of a stage by the worker's own clock, the first request left out."""
+    return float(np.median([stages[stage] for stages in served.stages[1:]]))
 
 
-def _agreement(found: npt.NDArray[np.uint8] | None, expected: npt.NDArray[np.uint8]) -> float | None:
-    return None if found is None else float(np.mean(found == expected))
+def _agreement(found: npt.NDArray[np.uint8] | None, expected: npt.NDArray[np.uint8]) -> float:
+    assert found is not None
+    return float(np.mean(found == expected))
 
 
 def measure_accurate(setting: Setting, folder: Path, size: tuple[int, int] = (640, 480), count: int = 20) -> list[Row]:
     """Accurate mode, once each: the naive path takes minutes for an image."""
-    naive, image = setting.naive(), picture(*size)
+    naive, photo = setting.naive(), picture(*size)
     rows, masks = [], {}
-    with serving(setting, folder) as (server, _):
+    with serving(setting, folder, usable_cores()) as (server, _):
         start = time.perf_counter()
-        masks["naive"] = naive.accurate_scores(image, labels(count)).argmax(dim=0).numpy().astype(np.uint8)
+        masks["naive"] = naive.accurate_scores(photo.pixels, labels(count)).argmax(dim=0).numpy().astype(np.uint8)
         seconds = {"naive": time.perf_counter() - start}
         for precision in setting.precisions:
             url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
-            served = Served(url, jpeg(image), labels(count), mode="accurate")
+            served = Served(url, [photo], labels(count), mode="accurate")
             start = time.perf_counter()
             served.ask()
             seconds[precision] = time.perf_counter() - start
@@ -158,7 +188,7 @@ def measure_accurate(setting: Setting, folder: Path, size: tuple[int, int] = (64
                 runs=1,
                 median_ms=1000 * taken,
                 ratio=seconds["naive"] / taken,
-                agreement=None if name == "naive" else float(np.mean(masks[name] == masks["naive"])),
+                agreement=None if name == "naive" else _agreement(masks[name], masks["naive"]),
             )
         )
     return rows

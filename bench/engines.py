@@ -40,7 +40,7 @@ def measure(setting: Setting, machine: Machine, runs: int) -> list[Row]:
     """Rows of a 480x480 image with 20 labels: naive and each precision; known labels, and a known image."""
     naive, nets = setting.naive(), {name: each.net for name, each in setting.segmenters().items()}
     names = labels(_LABELS)
-    pixels = fit(picture(_SIDE, _SIDE), Bucket(_SIDE, _SIDE))[None]
+    pixels = fit(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
     text = next(iter(nets.values())).encode_labels(names)[None]
     known = {name: net.image_features(pixels) for name, net in nets.items()}
     ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.logits(pixels, names)}
@@ -59,7 +59,18 @@ def measure(setting: Setting, machine: Machine, runs: int) -> list[Row]:
         rows.append(_row(times[name].columns(), "network", name, common, ratio, work, machine, accuracy))
         again = times[f"{name} known image"]
         ratio = times["naive"].median / again.median
-        rows.append(_row(again.columns(), "new words", name, {**common, "text": "cold"}, ratio, None, machine, None))
+        rows.append(
+            _row(
+                again.columns(),
+                "new words",
+                name,
+                {**common, "text": "cold", "features": "warm"},
+                ratio,
+                None,
+                machine,
+                None,
+            )
+        )
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import replace
@@ -13,25 +14,30 @@ import requests
 
 from bench.endpoint import Served, serving, worker_processes
 from bench.rows import Row
-from bench.setting import Setting, jpeg, labels, model_name, picture
+from bench.setting import Setting, labels, model_name, picture
 from segmenter.threads import threads_per_worker
 from server import LocalServer
 
 WORKERS = (1, 2, 4)
 CLIENTS = (1, 4, 16)
-_SIZE = (640, 480)
+_SIZE, _LARGE = (640, 480), (6000, 4000)
 _LABELS = 20
 
 
-def measure(setting: Setting, folder: Path, requests_each: int) -> list[Row]:
-    """Every precision, number of workers and number of clients; workers times threads fits the machine."""
+def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
+    """Every precision, number of workers and number of clients; workers times threads fits the machine.
+
+    Each has at least `runs` requests, and each client at least one. At the end one worker gets a 24-megapixel image.
+    """
     rows: list[Row] = []
     for precision in setting.precisions:
         alone = replace(setting, precisions=(precision,))
         for workers in WORKERS:
             with serving(alone, folder, threads_per_worker(workers)) as (server, ready):
                 _scale(server, model_name(precision), workers)
-                rows += [_loaded(server, precision, workers, clients, ready, requests_each) for clients in CLIENTS]
+                rows += [_loaded(server, precision, workers, clients, ready, runs) for clients in CLIENTS]
+                if workers == 1:
+                    rows.append(_loaded(server, precision, 1, 1, None, 2, _LARGE))
     return rows
 
 
@@ -41,15 +47,26 @@ def _scale(server: LocalServer, model: str, workers: int) -> None:
     requests.put(url, params=query, timeout=600).raise_for_status()
 
 
-def _loaded(server: LocalServer, precision: str, workers: int, clients: int, ready: float, requests_each: int) -> Row:
+def _loaded(
+    server: LocalServer,
+    precision: str,
+    workers: int,
+    clients: int,
+    ready: float | None,
+    runs: int,
+    size: tuple[int, int] = _SIZE,
+) -> Row:
     url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
-    image, names = jpeg(picture(*_SIZE)), labels(_LABELS)
-    senders = [Served(url, image, names) for _ in range(clients)]
-    _at_once(senders[:workers], 1)  # labels are known to every worker afterwards
+    each = -(-runs // clients)
+    numbers = itertools.count()
+    senders = [
+        Served(url, [picture(*size, next(numbers)) for _ in range(each)], labels(_LABELS)) for _ in range(clients)
+    ]
+    _teach_labels(url, workers)
     processes = worker_processes(server, model_name(precision))
     before = sum(_cpu_seconds(process) for process in processes)
     start = time.perf_counter()
-    latencies = _at_once(senders, requests_each)
+    latencies = _at_once(senders, each)
     elapsed = time.perf_counter() - start
     cpu = sum(_cpu_seconds(process) for process in processes) - before
     return Row(
@@ -59,7 +76,7 @@ def _loaded(server: LocalServer, precision: str, workers: int, clients: int, rea
         workers=workers,
         clients=clients,
         labels=_LABELS,
-        image=f"{_SIZE[0]}x{_SIZE[1]}",
+        image=f"{size[0]}x{size[1]}",
         runs=len(latencies),
         median_ms=1000 * float(np.median(latencies)),
         p90_ms=1000 * float(np.quantile(latencies, 0.9)),
@@ -70,6 +87,12 @@ def _loaded(server: LocalServer, precision: str, workers: int, clients: int, rea
         unique_mb=max(process.memory_full_info().uss for process in processes) / 1e6,
         ready_s=ready if workers == 1 else None,
     )
+
+
+def _teach_labels(url: str, workers: int) -> None:
+    """Ask for a small image until every worker, they take turns, knows the labels."""
+    for _ in range(2):
+        _at_once([Served(url, [picture(64, 64)], labels(_LABELS)) for _ in range(workers)], 1)
 
 
 def _at_once(senders: list[Served], requests_each: int) -> list[float]:

@@ -20,7 +20,7 @@ _LEAST_SHARE = 0.005
 @torch.no_grad()
 def measure(setting: Setting, folder: Path = RESULTS) -> Path:
     """Write operators.csv: milliseconds of each operator in one pass over a 480x480 image with 20 known labels."""
-    pixels = fit(picture(_SIDE, _SIDE), Bucket(_SIDE, _SIDE))[None]
+    pixels = fit(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
     lines: list[tuple[str, str, str, int]] = []
     for name, segmenter in setting.segmenters().items():
         net = segmenter.net

@@ -71,16 +71,21 @@ def _network_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _endpoint_table(rows: Sequence[Row]) -> list[str]:
-    cases = dict.fromkeys((row.mode, row.image, row.labels, row.text) for row in rows)
+    cases = dict.fromkeys(_case(row) for row in rows)
     paths = [path for path in _COLORS if any(row.path == path for row in rows)]
     body = []
     for case in cases:
-        found = {row.path: row for row in rows if (row.mode, row.image, row.labels, row.text) == case}
-        mode, image, count, text = case
-        cells = [f"{mode}, {image}, {count} {'new ' if text == 'cold' else ''}labels"]
+        found = {row.path: row for row in rows if _case(row) == case}
+        mode, image, count, text, features = case
+        words = f"{count} {'new ' if text == 'cold' else ''}label{'' if count == 1 else 's'}"
+        cells = [f"{mode}, {image}, {words}{', known image' if features == 'warm' else ''}"]
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _case(row: Row) -> tuple[str, str, int, str, str]:
+    return row.mode, row.image, row.labels, row.text, row.features
 
 
 def _in_words(row: Row) -> str:
@@ -91,24 +96,28 @@ def _load_table(rows: Sequence[Row]) -> list[str]:
     body = [
         (
             row.path,
+            row.image,
             str(row.workers),
             str(row.clients),
             "" if row.images_per_s is None else f"{row.images_per_s:.2f}",
             f"{_ms(row.median_ms)} / {_ms(row.p90_ms)}",
             "" if row.cpu_s is None else f"{row.cpu_s:.1f}",
             "" if row.unique_mb is None else f"{row.unique_mb:.0f}",
+            "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
             "" if row.ready_s is None else f"{row.ready_s:.0f}",
         )
         for row in rows
     ]
     head = (
         "precision",
+        "image",
         "workers",
         "clients",
         "images/s",
         "ms, median / p90",
         "CPU s an image",
         "MB of its own, a worker",
+        "peak MB",
     )
     return _table((*head, "s until ready"), body)
 
@@ -151,7 +160,11 @@ def _difference(value: float | None) -> str:
 def _plotted(results: Path) -> list[Row]:
     """What the plot shows: the network, and the endpoint with 20 known labels."""
     network = [row for row in read_rows("network", results) if row.scenario == "network"]
-    served = [row for row in read_rows("endpoint", results) if row.labels == 20 and row.text == "warm"]
+    served = [
+        row
+        for row in read_rows("endpoint", results)
+        if row.labels == 20 and (row.text, row.features) == ("warm", "cold")
+    ]
     return [*network, *served, *read_rows("accurate", results)]
 
 

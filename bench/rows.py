@@ -24,11 +24,13 @@ class Row:
     workers: int = 1
     clients: int = 1
     text: str = "warm"  # whether the labels were known: cold, warm
+    features: str = "cold"  # whether the image was: a known one skips the network
     runs: int = 0
     median_ms: float | None = None
     p90_ms: float | None = None
     fastest_ms: float | None = None
-    network_ms: float | None = None  # of the median, by the worker's own clock: pixels to scores
+    network_ms: float | None = None  # median of the worker's own clock: pixels to scores
+    mask_ms: float | None = None  # and: scores to the mask, lang-seg's last resize among it
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
     cpu_s: float | None = None  # processor seconds an image, of the worker or of this process

@@ -58,14 +58,19 @@ def labels(count: int, kind: str = "") -> tuple[str, ...]:
     return tuple(f"{kind} {name}" for name in names) if kind else names
 
 
-def picture(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """The bundled photo at a size: uint8 [height, width, 3]."""
+@dataclass(frozen=True)
+class Photo:
+    """A file as a camera would have sent it, and its pixels uint8 [height, width, 3]."""
+
+    content: bytes
+    pixels: npt.NDArray[np.uint8]
+
+
+def picture(width: int, height: int, number: int = 0) -> Photo:
+    """The bundled photo at a size, moved sideways by `number` pixels: each number is an image never seen before."""
     with Image.open(_PHOTO) as photo:
-        return np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
-
-
-def jpeg(image: npt.NDArray[np.uint8]) -> bytes:
-    """The file that a camera would have sent."""
+        pixels = np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92)
-    return buffer.getvalue()
+    Image.fromarray(np.roll(pixels, number, axis=1)).save(buffer, "JPEG", quality=92)
+    with Image.open(buffer) as saved:
+        return Photo(buffer.getvalue(), np.asarray(saved))
