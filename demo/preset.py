@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from model import LSeg
 from model.architecture import Architecture
+from segmenter import Config
 from segmenter.buckets import Bucket, make_buckets
-from segmenter.config import StaticImageSizeParams
 
 # A head has 64 channels in the image encoder and in the text tower, as in every published LSeg.
 ARCHITECTURE = Architecture(
@@ -25,9 +27,10 @@ ARCHITECTURE = Architecture(
     text_heads=1,
 )
 
-IMAGE_SIZES = StaticImageSizeParams(short_sizes=(192,))
+_SERVED = Config.from_file(Path(__file__).parent / "model-config.yaml")  # training shows what serving will
+IMAGE_SIZES = _SERVED.static_image_size_params
 BUCKETS: tuple[Bucket, ...] = make_buckets(IMAGE_SIZES)
-WINDOW = 256  # pixels, side of the windows of accurate mode
+WINDOW = _SERVED.accurate.crop_size  # pixels, side of the windows of accurate mode
 
 
 def new_network(seed: int, architecture: Architecture = ARCHITECTURE) -> LSeg:
