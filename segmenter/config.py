@@ -119,7 +119,7 @@ class AccurateParams:
 
 @dataclass(frozen=True)
 class HpuParams:
-    """How a Gaudi card is used. Other devices read none of it."""
+    """How a Gaudi card is used. Other devices read none of it. Lists are kept in ascending order, each value once."""
 
     bfloat16: bool = True  # the image network; norms, softmax, text and scores stay float32
     batch_sizes: tuple[int, ...] = (1, 4)  # images or windows that go through the network together
@@ -154,6 +154,7 @@ class HpuParams:
         for name, highest in (("batch_sizes", 64), ("token_lengths", 77)):
             for value in getattr(self, name):
                 _check_whole_number(f"hpu.{name}", value, 1, highest)
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
         for name, lowest, highest in (
             ("max_graphs", 1, 100_000),
             ("recipe_cache_megabytes", 1, 1_000_000),

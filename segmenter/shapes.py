@@ -158,7 +158,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
         shapes = Shapes(
             buckets,
             window,
-            batches=tuple(sorted(set(config.hpu.batch_sizes))),
+            batches=config.hpu.batch_sizes,
             labels=label_buckets(config.default_lazy_mode_label_number, config.max_labels),
             tokens=_token_buckets(config.hpu.token_lengths, architecture.context_length),
             pixels=_levels(areas, count),

@@ -45,7 +45,7 @@ class HpuDevice(Device):
 
     def __init__(self, config: Config) -> None:
         self.mode, self.params = config.hpu_mode, config.hpu
-        self.batch_sizes = tuple(sorted(set(self.params.batch_sizes)))
+        self.batch_sizes = self.params.batch_sizes
         # The first run captures; the copying of inputs at the first replay is one more graph.
         self.runs_to_warm = 2 if self.mode == "graphs" else 1
         self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
