@@ -81,6 +81,40 @@ def test_bfloat16_gives_the_masks_of_float32(tmp_path: Path) -> None:
     assert 0.99 <= agreement < 1
 
 
+def _from_int8(archive: str) -> dict[str, Any]:
+    """The mask of an int8 archive on the card, against the CPU's of the float32 weights."""
+    from dataclasses import replace
+
+    from demo.preset import IMAGE_SIZES
+    from demo.trials import NAMES
+    from demo.weights_file import WEIGHTS
+    from segmenter import Segmenter
+    from tests.conftest import PROJECT
+    from tests.gaudi.workload import CONFIG
+
+    config = replace(CONFIG, static_image_size_params=IMAGE_SIZES)
+    card = Segmenter.load(archive, config)
+    cpu = Segmenter.load(WEIGHTS, replace(config, device="cpu"))
+    picture = PROJECT / "demo" / "pictures" / "village.jpg"
+    found, expected = (one.segment(picture, NAMES).mask for one in (card, cpu))
+    counts = card.device.graph_counts()
+    return {"agreement": float((found == expected).mean()), "fallbacks": None if counts is None else counts.fallbacks}
+
+
+def test_an_int8_archive_runs_as_floats(tmp_path: Path) -> None:
+    from demo.weights_file import WEIGHTS
+    from export.exporter import Options, export
+    from model import int8
+
+    if int8.missing() is not None:
+        pytest.skip(f"int8 cannot be exported here: {int8.missing()}")
+    archive = export(Options(WEIGHTS, tmp_path, precision="int8")).target
+    done = run(_from_int8, str(archive), SIMULATED_GAUDI_FOLDER=str(tmp_path), **LAZY)
+    print(done)
+    assert done["agreement"] > 0.99
+    assert done["fallbacks"] == 0
+
+
 @simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0", PT_HPU_PLACE_ON_CPU="none", SIMULATED_GAUDI_RECIPE_BYTES="4096")
 def test_the_card_tells_its_memory_and_its_graphs() -> None:
     from tests.gaudi import workload
