@@ -26,6 +26,7 @@ from server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
 COUNTS = (1, 20, 150)
+_STAGES = {"decode": "decode", "text": "text", "image": "network", "mask": "mask"}  # in Server-Timing, and in a row
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
@@ -124,7 +125,7 @@ def _row(
     columns = times.columns()
     if served is not None:
         del columns["cpu_s"]  # of this process, which only waited
-        columns |= {"network_ms": _median_stage(served, "image"), "mask_ms": _median_stage(served, "mask")}
+        columns |= {f"{column}_ms": _median_stage(served, stage) for stage, column in _STAGES.items()}
         if not case.new_labels:
             columns["agreement"] = _agreement(served.mask, expected)
     return Row(

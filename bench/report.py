@@ -48,6 +48,7 @@ def as_markdown(measured: Machine, results: Path) -> str:
     ]
     lines += _network_table(read_rows("network", results))
     lines += _endpoint_table([*read_rows("endpoint", results), *read_rows("accurate", results)])
+    lines += _stage_table(read_rows("endpoint", results))
     lines += _load_table(read_rows("load", results))
     lines += _scenes_table(read_rows("scenes", results))
     return "\n".join(lines).rstrip()
@@ -76,12 +77,30 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
     body = []
     for case in cases:
         found = {row.path: row for row in rows if _case(row) == case}
-        mode, image, count, text, features = case
-        words = f"{count} {'new ' if text == 'cold' else ''}label{'' if count == 1 else 's'}"
-        cells = [f"{mode}, {image}, {words}{', known image' if features == 'warm' else ''}"]
+        mode, image, *_ = case
+        cells = [f"{mode}, {image}, {_described(next(iter(found.values())))}"]
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _stage_table(rows: Sequence[Row]) -> list[str]:
+    """Where a request's time goes, at 640x480."""
+    body = []
+    for row in rows:
+        stages = (row.decode_ms, row.text_ms, row.network_ms, row.mask_ms)
+        if row.image != "640x480" or row.median_ms is None or None in stages:
+            continue
+        rest = row.median_ms - sum(stage for stage in stages if stage is not None)
+        name = f"{row.path}, {_described(row)}"
+        body.append((name, *(_ms_of_few(stage) for stage in stages), _ms_of_few(rest), _ms(row.median_ms)))
+    head = ("where the time goes, 640x480", "decode", "text", "network", "mask", "server, request, PNG", "all, ms")
+    return _table(head, body)
+
+
+def _described(row: Row) -> str:
+    words = f"{row.labels} {'new ' if row.text == 'cold' else ''}label{'' if row.labels == 1 else 's'}"
+    return f"{words}{', known image' if row.features == 'warm' else ''}"
 
 
 def _case(row: Row) -> tuple[str, str, int, str, str]:
@@ -143,6 +162,10 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 def _ms(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
+
+
+def _ms_of_few(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _ratio(value: float | None) -> str:

@@ -29,8 +29,11 @@ class Row:
     median_ms: float | None = None
     p90_ms: float | None = None
     fastest_ms: float | None = None
-    network_ms: float | None = None  # median of the worker's own clock: pixels to scores
-    mask_ms: float | None = None  # and: scores to the mask, lang-seg's last resize among it
+    # Medians by the worker's own clock; what they lack of the whole is the server, the request and the PNG.
+    decode_ms: float | None = None  # the image file to pixels
+    text_ms: float | None = None  # labels to embeddings
+    network_ms: float | None = None  # pixels to scores
+    mask_ms: float | None = None  # scores to the mask, lang-seg's last resize among it
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
     cpu_s: float | None = None  # processor seconds an image, of the worker or of this process

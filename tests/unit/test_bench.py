@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from bench.flops import counted
 from bench.machine import Machine, load, save
-from bench.report import BEGIN, END, write
+from bench.report import BEGIN, END, as_markdown, write
 from bench.rows import Row, read_rows, write_rows
 from bench.timing import interleaved
 from model.int8 import Int8Conv2d, Int8Linear
@@ -65,6 +66,18 @@ def test_the_tables_go_between_the_markers_and_nowhere_else(tmp_path: Path) -> N
     assert "old" not in text
     assert "| int8 | 2000 | 2.40 |" in text and "99.51%" in text
     assert "naive" in (tmp_path / "speed.svg").read_text()
+
+
+def test_the_stages_of_a_request_add_up_to_its_time(tmp_path: Path) -> None:
+    stages = {"decode_ms": 2.0, "text_ms": 0.5, "network_ms": 1480.0, "mask_ms": 6.0}
+    cold = Row("endpoint", "int8", "endpoint", median_ms=1500.0, ratio=3.0, **stages)  # type: ignore[arg-type]
+    write_rows(
+        [cold, replace(cold, path="naive", decode_ms=None), replace(cold, image="320x240")], "endpoint", tmp_path
+    )
+    text = as_markdown(MACHINE, tmp_path)
+    assert text.count("| int8, 20 labels | 2.0 | 0.5 | 1480.0 | 6.0 | 11.5 | 1500 |") == 1
+    assert "naive, 20 labels" not in text
+    assert "| fast, 640x480, 20 labels | 1500 | 1500 (3.00x) |" in text
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
