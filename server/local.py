@@ -20,6 +20,7 @@ from server.java import java_environment
 PROJECT = Path(__file__).resolve().parent.parent
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
+_SETTLE_POLLS = 20
 # What TorchServe logs when a worker could not load its model.
 _LOAD_FAILURES = ("Load model failed", "Backend worker process died", "Failed to load model")
 
@@ -127,6 +128,7 @@ class LocalServer:
             if workers and all(worker["status"] == "READY" for worker in workers):
                 return
             if any(failure in self._log("ts_log.log") for failure in _LOAD_FAILURES):
+                self._let_logs_settle()
                 raise ServerError(self._explain(f"the model {model} did not load"))
             time.sleep(_POLL_SECONDS)
         raise ServerError(self._explain(f"the model {model} was not ready within {seconds:.0f} s"))
@@ -160,6 +162,18 @@ class LocalServer:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     raise ServerError(f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port)")
+
+    def _let_logs_settle(self) -> None:
+        """Wait for a dead worker's last words: TorchServe notices its end before it has copied all that it said."""
+        before, after = -1, self._log_size()
+        for _ in range(_SETTLE_POLLS):
+            if before == after:
+                return
+            time.sleep(2 * _POLL_SECONDS)
+            before, after = after, self._log_size()
+
+    def _log_size(self) -> int:
+        return sum(path.stat().st_size for path in self.logs.glob("*.log"))
 
     def _log(self, name: str) -> str:
         path = self.logs / name
