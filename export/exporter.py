@@ -122,7 +122,7 @@ def _export(
     with torch.no_grad():
         embeddings = net.encode_labels(label_set.labels)
     probe = make_probe(net, label_set.labels, probe_picture(options.calibration, config))
-    net, precision = _prepared(options, config, checkpoint, probe, net)
+    net, precision = _prepared(options, config, checkpoint, probe)
     logger.info("[3/5] writing weights as %s", precision)
     folder = staging / "archive"
     folder.mkdir()
@@ -154,29 +154,32 @@ def _export(
     return Summary(options.target, size, net.architecture, parameters, label_set, precision, difference)
 
 
-def _prepared(options: Options, config: Config, checkpoint: Checkpoint, probe: Probe, net: LSeg) -> tuple[LSeg, str]:
-    """`net` in the precision asked for, or in the first that is fit to serve on this machine; and which it is."""
-    *tried, last = _fastest_first(config) if options.precision == AUTO else [options.precision]
+def _prepared(options: Options, config: Config, checkpoint: Checkpoint, probe: Probe) -> tuple[LSeg, str]:
+    """The network in the precision asked for, or in the fastest that is fit to serve here; and which it is."""
+    *tried, otherwise = _candidates(config) if options.precision == AUTO else [options.precision]
+    seconds: dict[str, float] = {}
     for precision in tried:
-        _prepare(net, precision, options, config)
+        net = _prepare(options, config, checkpoint, precision)
         try:
-            check_fitness(net, probe, precision)
-            return net, precision
+            seconds[precision] = check_fitness(net, probe, precision)
         except UnfitError as error:
             logger.info("%s is left: %s", precision, error)
-        net = _network(options, checkpoint)
-    return _prepare(net, last, options, config), last
+    fastest = min(seconds, key=seconds.__getitem__, default=otherwise)
+    if fastest not in tried[-1:]:
+        net = _prepare(options, config, checkpoint, fastest)
+    return net, fastest
 
 
-def _prepare(net: LSeg, precision: str, options: Options, config: Config) -> LSeg:
-    return prepare(net, getattr(torch, precision), calibration_pictures(options.calibration, config))
+def _prepare(options: Options, config: Config, checkpoint: Checkpoint, precision: str) -> LSeg:
+    pictures = calibration_pictures(options.calibration, config)
+    return prepare(_network(options, checkpoint), getattr(torch, precision), pictures)
 
 
-def _fastest_first(config: Config) -> list[str]:
-    """The precisions to try for the device at hand; the last one is taken as it is."""
+def _candidates(config: Config) -> list[str]:
+    """The precisions to measure for the device at hand, the costliest to make last, and what is taken if none fits."""
     kind = kind_at_hand(config)
     if kind == "cpu":
-        there = {"int8": int8.missing() is None, "bfloat16": torch.cpu._is_avx512_bf16_supported()}
+        there = {"bfloat16": torch.cpu._is_avx512_bf16_supported(), "int8": int8.missing() is None}
         return [*(precision for precision, supported in there.items() if supported), "float32"]
     # A Gaudi's worker lowers float32 itself, by `hpu.bfloat16`.
     return ["bfloat16" if kind == "cuda" else "float32"]

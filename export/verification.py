@@ -69,8 +69,11 @@ def _seconds(net: LSeg, pixels: Tensor) -> float:
     return min(taken)
 
 
-def check_fitness(net: LSeg, probe: Probe, precision: str) -> None:
+def check_fitness(net: LSeg, probe: Probe, precision: str) -> float:
     """Whether `net`, the checkpoint's in another precision, is worth it, before anything is written.
+
+    Returns:
+        The seconds that it takes for the features of the probe's image.
 
     Raises:
         UnfitError: too few pixels keep the checkpoint's label, or it is hardly faster on this machine.
@@ -85,6 +88,7 @@ def check_fitness(net: LSeg, probe: Probe, precision: str) -> None:
         raise UnfitError(f"accepted: logits within {TOLERANCES[precision]}, {_LEAST_AGREEMENT:.0%} of labels the same")
     if gain < _LEAST_GAIN:
         raise UnfitError(f"accepted: {_LEAST_GAIN} times as fast")
+    return difference.seconds
 
 
 def _difference(logits: Tensor, seconds: float, probe: Probe) -> Difference:
