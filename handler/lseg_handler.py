@@ -21,6 +21,7 @@ from handler.responses import Answer, Served, error_answer
 from segmenter import Config, Segmenter
 from segmenter.devices import choose_device
 from segmenter.errors import NotReadyError
+from segmenter.memory import give_back, keep_freed
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ class LSegHandler:
         if device.kind == "cpu":
             self.threads = ThreadShare()
             self.threads.follow()
+            keep_freed()
         self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
         self.segmenter.warm_up()
+        give_back()
         limits = (config.max_response_bytes, frontend_response_limit())
         version = (context.manifest or {}).get("model", {}).get("modelVersion", "")
         self.served = Served(
@@ -70,6 +73,7 @@ class LSegHandler:
             self._report(context, index, answer)
         if self.metrics is not None:
             self.metrics.report(context.metrics)
+        give_back()
         return [answer.body for answer in answers]
 
     def _answers(self, data: list[Row], headers: list[Headers]) -> list[Answer]:

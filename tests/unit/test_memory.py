@@ -1,0 +1,40 @@
+"""Freed memory stays with the process until it is given back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PROJECT
+
+# Blocks between which something stays, so that none of them lies at the heap's end.
+PROGRAM = """
+import psutil, torch
+from segmenter.memory import give_back, keep_freed
+
+def resident():
+    return psutil.Process().memory_info().rss // 10**6
+
+keep_freed()
+before = resident()
+blocks, kept = [], []
+for _ in range(300):
+    blocks.append(torch.ones(2**18))
+    kept.append(torch.ones(2**8))
+held = resident()
+del blocks
+freed = resident()
+give_back()
+print(before, held, freed, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    run = subprocess.run([sys.executable, "-c", PROGRAM], cwd=PROJECT, capture_output=True, text=True, check=True)
+    before, held, freed, given_back = (int(value) for value in run.stdout.split())
+    assert held > before + 280
+    assert freed > before + 280, "kept, for the next tensors"
+    assert given_back < before + 40
