@@ -13,8 +13,7 @@ from torch import Tensor
 
 from demo.cache import Shelf
 from demo.questions import Question, ask
-from demo.repaint import repaint
-from demo.views import Showing, through_windows, whole
+from demo.views import Showing, grey, through_windows, whole
 
 _ORDER_STREAM, _QUESTION_STREAM = 1, 2
 
@@ -76,14 +75,13 @@ def make_batch(
         view = through_windows(images, classes, colours, rng, coarse=coarse, scales=showing.scales)
     else:
         view = whole(images, classes, colours, coarse=coarse)
-    as_drawn = rng.random(len(rows)) >= showing.repainted
+    colourless = showing.grey > 0 and bool(rng.random() < showing.grey)
     questions = [
-        ask(rng, *truth, name_colours=bool(plain))
-        for *truth, plain in zip(view.classes, view.colours, as_drawn, strict=True)
+        ask(rng, *truth, name_colours=not colourless) for truth in zip(view.classes, view.colours, strict=True)
     ]
     answers = torch.from_numpy(np.stack([question.answers for question in questions])).long()
     mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
-    pixels = repaint(view, ~as_drawn, rng)
+    pixels = grey(view.pixels) if colourless else view.pixels
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     answers = torch.where(mirrored[:, None, None], answers.flip(2), answers)
     phrases, choices = _shared_phrases(questions)

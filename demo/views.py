@@ -29,7 +29,7 @@ class Showing:
 
     scales: tuple[float, float]  # least and most of a scene's long side, in windows
     windows: float = 0.4  # share of the batches seen through windows, as accurate mode does; else whole
-    repainted: float = 0.0  # share of the scenes in other colours or none, whose questions name none: forms must do
+    grey: float = 0.0  # share of the batches without colours, whose questions name none: forms must do
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,12 @@ def _truth_places(side: int, length: int, start: int, full: int) -> npt.NDArray[
     nearest = (on_kept * (full // 2 - 1) / (full - 1)).round().long().clamp(0, full // 2 - 1)
     found: npt.NDArray[np.int64] = torch.where(places < length, nearest, -1).numpy()
     return found
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """`pixels` [B, 3, H, W] without their colours, by the luma weights of ITU-R BT.601."""
+    luma = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
+    return luma.expand_as(pixels).contiguous()
 
 
 def _normalised(images: Pixels) -> Tensor:

@@ -86,20 +86,9 @@ def _roof(sprite: Sprite, roof: RGB, eaves: float, ridge: float, turn: float, ga
     )
 
 
-# Red is what comes to mind, but were it the only one, everything red and white by the water would be a lighthouse.
-_BANDS: tuple[RGB, ...] = (
-    (0.78, 0.13, 0.12),
-    (0.12, 0.12, 0.14),
-    (0.14, 0.3, 0.6),
-    (0.12, 0.42, 0.3),
-    (0.86, 0.6, 0.12),
-    (0.5, 0.5, 0.52),
-)
-
-
 def draw_lighthouse(sprite: Sprite, rng: np.random.Generator, light: Light, paints: Paints) -> None:
-    """A tapering white tower with bands, gallery, lamp room and cap."""
-    band = _BANDS[int(rng.integers(len(_BANDS)))]
+    """A tapering white tower with red bands, gallery, lamp room and cap."""
+    band: RGB = (0.78, 0.13, 0.12)
     sprite.polygon([(0.32, 0.24), (0.68, 0.24), (0.81, 0.96), (0.19, 0.96)], (0.94, 0.94, 0.92))
     for row in range(3):
         y0, y1 = 0.32 + row * 0.24, 0.44 + row * 0.24

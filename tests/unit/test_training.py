@@ -1,6 +1,5 @@
 """Training asks honest questions, learns from them, and goes on after a stop as if there had been none."""
 
-import colorsys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,14 +10,12 @@ import torch
 
 from demo.batches import Batch, Batches
 from demo.cache import FIRST_TEST_SEED, Shelf, fitted, open_cache, scene_size
-from demo.drawing.paints import PAINTS
 from demo.measure import Confusion, Overlaps
 from demo.preset import ARCHITECTURE, BUCKETS, WINDOW, half_resolution, new_network
 from demo.questions import IGNORED, REST_WORDS, Question, ask
-from demo.repaint import choose_turn, repaint, repainted
 from demo.scenes import Scene, draw_scene
 from demo.train import Plan, Round, Trainer, question_loss
-from demo.views import OUTSIDE, Showing, through_windows, whole
+from demo.views import OUTSIDE, Showing, through_windows
 from demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, THING, meaning, pairs_present, phrase_mask
 from demo.weights_file import save_compact
 from model import LSeg
@@ -262,49 +259,13 @@ def test_nothing_is_asked_beyond_the_scene() -> None:
         assert not (question.answers[:, :20] == IGNORED).all()
 
 
-def test_repainted_scenes_come_without_colour_words() -> None:
+def test_grey_scenes_come_without_colours_and_without_colour_words() -> None:
     batches = Batches([shelf()], 2, seed=0)
     for step in range(20):
-        batch = batches(step, coarse=False, showing=Showing(scales=(1.0, 1.0), repainted=1.0))
+        batch = batches(step, coarse=False, showing=Showing(scales=(1.0, 1.0), grey=1.0))
+        assert torch.equal(batch.pixels[:, 0], batch.pixels[:, 1])
+        assert torch.equal(batch.pixels[:, 0], batch.pixels[:, 2])
         assert not any(word in COLOURS for phrase in batch.phrases for word in phrase.split())
-
-
-def test_only_the_chosen_scenes_are_repainted_and_some_are_grey() -> None:
-    view = whole(shelf().images, shelf().classes, shelf().colours, coarse=False)
-    grey = 0
-    for seed in range(10):
-        painted = repaint(view, np.array([True, False, True, False]), np.random.default_rng(seed))
-        assert (painted[[1, 3]] - view.pixels[[1, 3]]).abs().max() < 1e-5
-        assert (painted[[0, 2]] - view.pixels[[0, 2]]).abs().flatten(1).amax(dim=1).min() > 0.1
-        grey += sum(float((one.amax(dim=0) - one.amin(dim=0)).max()) < 1e-5 for one in painted[[0, 2]])
-    assert 0 < grey < 20
-
-
-def test_a_turn_changes_the_hue_and_keeps_the_brightness() -> None:
-    muted = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.4 - 0.2  # nothing is cut off
-    turned = repainted(muted, torch.tensor([1.0]), torch.tensor([1.0]))[0].flatten(1).T
-    for before, after in zip(muted[0].flatten(1).T.tolist(), turned.tolist(), strict=True):
-        (y0, i0, q0), (y1, i1, q1) = colorsys.rgb_to_yiq(*before), colorsys.rgb_to_yiq(*after)
-        assert y1 == pytest.approx(y0, abs=0.01)
-        assert (i1, q1) != pytest.approx((i0, q0), abs=1e-3)
-
-
-def test_no_turn_shows_a_pair_that_is_held_out() -> None:
-    """By the hue of colour wheels, which is another measure than the one that turns are chosen by."""
-    rng, turns = np.random.default_rng(0), 0
-    for colour, label in [(colour, one.name) for one in LABELS for colour in one.colours]:
-        if (colour, label) in HELD_OUT_PAIRS or colour in ("white", "black"):
-            continue
-        for kept in [kept for kept, name in HELD_OUT_PAIRS if name == label and kept != "white"]:
-            for _ in range(20):
-                turn = choose_turn(rng, [(colour, label)])
-                assert turn != 0.0
-                pixel = torch.tensor(PAINTS[colour][0]).view(1, 3, 1, 1) * 2 - 1
-                painted = repainted(pixel, torch.tensor([turn]), torch.tensor([1.0])).flatten() / 2 + 0.5
-                apart = colorsys.rgb_to_hsv(*painted.tolist())[0] - colorsys.rgb_to_hsv(*PAINTS[kept][0])[0]
-                assert abs((apart + 0.5) % 1 - 0.5) > 18 / 360, (colour, label, turn)
-                turns += 1
-    assert turns > 300
 
 
 def test_colours_are_asked_for_apart_from_what_carries_them() -> None:
