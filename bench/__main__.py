@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import endpoint, engines, load, machine, operators, report, scenes
+from bench import endpoint, engines, load, machine, operators, overhead, report, scenes
 from bench.rows import RESULTS, write_rows
 from bench.setting import Setting
 
@@ -25,6 +25,10 @@ def main() -> int:
     if options.command == "scenes":
         rows = scenes.measure(tuple(options.precisions), options.scenes)
         print(write_rows(rows, "scenes", options.results))
+        return 0
+    if options.command == "overhead":
+        with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
+            print(write_rows(overhead.measure(Path(folder), options.runs), "overhead", options.results))
         return 0
     setting = Setting(options.checkpoint, options.store, tuple(options.precisions))
     with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
@@ -63,6 +67,8 @@ def _options() -> argparse.Namespace:
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
+    command = commands.add_parser("overhead", help="what a request costs besides the network, with the bundled model")
+    command.add_argument("--runs", type=int, default=40)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the README's table and plot")
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,17 +40,22 @@ class Served:
     labels: Sequence[str]
     mode: str = "fast"
     session: requests.Session = field(default_factory=requests.Session)
-    mask: npt.NDArray[np.uint8] | None = None
+    content: bytes = b""  # of the last answer
     stages: list[dict[str, float]] = field(default_factory=list)  # milliseconds of each, by request
 
     def ask(self) -> None:
-        """Send the next photo, after the last the first again, and keep the mask."""
+        """Send the next photo, after the last the first again, and keep the answer."""
         fields = {"labels": ",".join(self.labels), "mode": self.mode}
         photo = self.photos[len(self.stages) % len(self.photos)]
         answer = self.session.post(self.url, data=fields, files={"image": photo.content}, timeout=1200)
         answer.raise_for_status()
         self.stages.append({name: float(value) for name, value in _DURATION.findall(answer.headers["Server-Timing"])})
-        self.mask = read_mask(answer.content).indices
+        self.content = answer.content
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """The last answer's mask [H, W], decoded after the clock has stopped."""
+        return read_mask(self.content).indices
 
 
 @contextmanager
@@ -102,7 +108,9 @@ def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
 def _measured(case: _Case, setting: Setting, naive: Naive, server: LocalServer, runs: int) -> list[Row]:
     width, height = case.size
     bucket = choose_bucket(make_buckets(StaticImageSizeParams()), height, width)
-    photos = [picture(width, height, number) for number in range(runs + 1 if case.new_images else 1)]
+    # Numbers of its own for each case, for the worker knows what another case has sent.
+    first = 100 * _CASES.index(case)
+    photos = [picture(width, height, first + number) for number in range(runs + 1 if case.new_images else 1)]
     expected: list[npt.NDArray[np.uint8]] = []
 
     def naively() -> None:
@@ -125,7 +133,7 @@ def _row(
     columns = times.columns()
     if served is not None:
         del columns["cpu_s"]  # of this process, which only waited
-        columns |= {f"{column}_ms": _median_stage(served, stage) for stage, column in _STAGES.items()}
+        columns |= stage_columns(served)
         if not case.new_labels:
             columns["agreement"] = _agreement(served.mask, expected)
     return Row(
@@ -141,23 +149,28 @@ def _row(
     )
 
 
+def stage_columns(served: Served) -> dict[str, float]:
+    """Milliseconds of each stage by the worker's own clock, the first request left out."""
+    return {
+        f"{column}_ms": float(np.median([stages[stage] for stages in served.stages[1:]]))
+        for stage, column in _STAGES.items()
+    }
+
+
+_asked = itertools.count()
+
+
 def _with_new_labels(served: Served) -> Callable[[], object]:
-    known = tuple(served.labels)
+    count = len(served.labels)
 
     def ask() -> None:
-        served.labels = [f"{name} {len(served.stages)} {time.time_ns()}" for name in known]
+        served.labels = labels(count, f"number {next(_asked)}")
         served.ask()
 
     return ask
 
 
-def _median_stage(served: Served, stage: str) -> float:
-    """Milliseconds of a stage by the worker's own clock, the first request left out."""
-    return float(np.median([stages[stage] for stages in served.stages[1:]]))
-
-
-def _agreement(found: npt.NDArray[np.uint8] | None, expected: npt.NDArray[np.uint8]) -> float:
-    assert found is not None
+def _agreement(found: npt.NDArray[np.uint8], expected: npt.NDArray[np.uint8]) -> float:
     return float(np.mean(found == expected))
 
 
@@ -175,7 +188,6 @@ def measure_accurate(setting: Setting, folder: Path, size: tuple[int, int] = (64
             start = time.perf_counter()
             served.ask()
             seconds[precision] = time.perf_counter() - start
-            assert served.mask is not None
             masks[precision] = served.mask
     for name, taken in seconds.items():
         rows.append(

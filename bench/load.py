@@ -22,6 +22,7 @@ WORKERS = (1, 2, 4)
 CLIENTS = (1, 4, 16)
 _SIZE, _LARGE = (640, 480), (6000, 4000)
 _LABELS = 20
+_REST_SECONDS = 2  # until a worker has given back what it freed
 
 
 def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
@@ -47,6 +48,9 @@ def _scale(server: LocalServer, model: str, workers: int) -> None:
     requests.put(url, params=query, timeout=600).raise_for_status()
 
 
+_numbers = itertools.count()  # of photos: no worker has seen one before
+
+
 def _loaded(
     server: LocalServer,
     precision: str,
@@ -58,9 +62,8 @@ def _loaded(
 ) -> Row:
     url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
     each = -(-runs // clients)
-    numbers = itertools.count()
     senders = [
-        Served(url, [picture(*size, next(numbers)) for _ in range(each)], labels(_LABELS)) for _ in range(clients)
+        Served(url, [picture(*size, next(_numbers)) for _ in range(each)], labels(_LABELS)) for _ in range(clients)
     ]
     _teach_labels(url, workers)
     processes = worker_processes(server, model_name(precision))
@@ -69,6 +72,7 @@ def _loaded(
     latencies = _at_once(senders, each)
     elapsed = time.perf_counter() - start
     cpu = sum(_cpu_seconds(process) for process in processes) - before
+    time.sleep(_REST_SECONDS)
     return Row(
         scenario="load",
         path=precision,

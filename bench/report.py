@@ -48,7 +48,7 @@ def as_markdown(measured: Machine, results: Path) -> str:
     ]
     lines += _network_table(read_rows("network", results))
     lines += _endpoint_table([*read_rows("endpoint", results), *read_rows("accurate", results)])
-    lines += _stage_table(read_rows("endpoint", results))
+    lines += _stage_table([*read_rows("overhead", results), *read_rows("endpoint", results)])
     lines += _load_table(read_rows("load", results))
     lines += _scenes_table(read_rows("scenes", results))
     return "\n".join(lines).rstrip()
@@ -92,7 +92,7 @@ def _stage_table(rows: Sequence[Row]) -> list[str]:
         if row.image != "640x480" or row.median_ms is None or None in stages:
             continue
         rest = row.median_ms - sum(stage for stage in stages if stage is not None)
-        name = f"{row.path}, {_described(row)}"
+        name = f"{row.note or row.path}, {_described(row)}"
         body.append((name, *(_ms_of_few(stage) for stage in stages), _ms_of_few(rest), _ms(row.median_ms)))
     head = ("where the time goes, 640x480", "decode", "text", "network", "mask", "server, request, PNG", "all, ms")
     return _table(head, body)
@@ -135,7 +135,7 @@ def _load_table(rows: Sequence[Row]) -> list[str]:
         "images/s",
         "ms, median / p90",
         "CPU s an image",
-        "MB of its own, a worker",
+        "MB of its own at rest, a worker",
         "peak MB",
     )
     return _table((*head, "s until ready"), body)

@@ -38,7 +38,7 @@ class Row:
     images_per_s: float | None = None
     cpu_s: float | None = None  # processor seconds an image, of the worker or of this process
     peak_mb: float | None = None  # highest resident memory
-    unique_mb: float | None = None  # private to one worker
+    unique_mb: float | None = None  # private to one worker, at rest
     ready_s: float | None = None  # from the start of the server to a ready worker, warm-up included
     max_difference: float | None = None  # of any score, against the naive path's; scores lie within +-14.3
     agreement: float | None = None  # share of pixels with the naive path's label

@@ -20,7 +20,7 @@ from segmenter import Segmenter
 def measure(precisions: tuple[str, ...], scenes: int, weights: Path = WEIGHTS) -> list[Row]:
     """MIoU of each precision in percent, the share of pixels with float32's label, and the largest difference."""
     with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
-        segmenters = {precision: _exported(precision, weights, Path(folder)) for precision in precisions}
+        segmenters = {name: Segmenter.load(exported(name, Path(folder), weights)) for name in precisions}
         confusions = {precision: Confusion(len(NAMES)) for precision in precisions}
         agreements: dict[str, list[float]] = {precision: [] for precision in precisions}
         differences: dict[str, float] = dict.fromkeys(precisions, 0.0)
@@ -47,9 +47,10 @@ def measure(precisions: tuple[str, ...], scenes: int, weights: Path = WEIGHTS) -
     ]
 
 
-def _exported(precision: str, weights: Path, folder: Path) -> Segmenter:
+def exported(precision: str, folder: Path, weights: Path = WEIGHTS) -> Path:
+    """The archive of the bundled model in `precision`, written to `folder`."""
     command = [sys.executable, "-m", "export", str(weights), "--output", str(folder), "--name", f"scenes-{precision}"]
     command += ["--precision", precision, "--config", str(PROJECT / "demo" / "model-config.yaml")]
     command += ["--labels", str(PROJECT / "demo" / "labels.txt"), "--archive-format", "no-archive"]
     subprocess.run(command, cwd=PROJECT, check=True)
-    return Segmenter.load(folder / f"scenes-{precision}")
+    return folder / f"scenes-{precision}"

@@ -21,7 +21,7 @@ from handler.responses import Answer, Served, error_answer
 from segmenter import Config, Segmenter
 from segmenter.devices import choose_device
 from segmenter.errors import NotReadyError
-from segmenter.memory import give_back, keep_freed
+from segmenter.memory import IdleRelease, keep_freed
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class LSegHandler:
         self.served: Served | None = None
         self.metrics: DeviceMetrics | None = None
         self.threads: ThreadShare | None = None
+        self.memory = IdleRelease()
 
     def initialize(self, context: Context) -> None:
         """Load the unpacked archive onto its device and warm it up.
@@ -49,7 +50,7 @@ class LSegHandler:
             keep_freed()
         self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
         self.segmenter.warm_up()
-        give_back()
+        self.memory.end()
         limits = (config.max_response_bytes, frontend_response_limit())
         version = (context.manifest or {}).get("model", {}).get("modelVersion", "")
         self.served = Served(
@@ -63,6 +64,7 @@ class LSegHandler:
 
     def handle(self, data: list[Row], context: Context) -> list[bytes]:
         """One body for each row of `data`, in their order; statuses and headers go into `context`."""
+        self.memory.begin()
         if self.threads is not None:
             self.threads.follow()
         headers = [context.get_all_request_header(index) for index in range(len(data))]
@@ -73,7 +75,7 @@ class LSegHandler:
             self._report(context, index, answer)
         if self.metrics is not None:
             self.metrics.report(context.metrics)
-        give_back()
+        self.memory.end()
         return [answer.body for answer in answers]
 
     def _answers(self, data: list[Row], headers: list[Headers]) -> list[Answer]:

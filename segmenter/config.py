@@ -182,7 +182,7 @@ class Config:
     max_image_pixels: int = 64_000_000
     max_response_bytes: int = 100_000_000
     text_cache_size: int = 10_000  # labels; one takes 2 kB
-    feature_cache_megabytes: int = 256  # of images seen before; 480x640 pixels take 20 MB; 0: none
+    feature_cache_megabytes: int = 128  # of images seen before; 480x640 pixels take 20 MB; 0: none
 
     def __post_init__(self) -> None:
         """Refuse values that no request could be served with."""

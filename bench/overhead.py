@@ -1,0 +1,56 @@
+"""What a request costs besides the network: the bundled model on drawn scenes, since its masks are those of things."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from bench.endpoint import Served, stage_columns
+from bench.rows import Row
+from bench.scenes import exported
+from bench.setting import Photo
+from bench.timing import interleaved
+from demo.cache import FIRST_TEST_SEED
+from demo.scenes import draw_scene
+from demo.trials import NAMES
+from segmenter.threads import usable_cores
+from server import LocalServer
+
+_SIZE = (640, 480)
+_LABELS = 20
+
+
+def measure(folder: Path, runs: int) -> list[Row]:
+    """`runs` scenes of 640x480 as JPEG, each sent once, with 20 labels; the answer is a PNG."""
+    archive = exported("float32", folder / "store")
+    server = LocalServer(folder / "run", environment={"OMP_NUM_THREADS": str(usable_cores())})
+    server.start(archive.parent, [f"scenes={archive.name}"])
+    try:
+        server.wait_until_ready("scenes")
+        url = f"{server.addresses.inference_url}/predictions/scenes"
+        served = Served(url, [_scene(number) for number in range(runs + 1)], NAMES[:_LABELS])
+        times = interleaved({"served": served.ask}, runs)["served"]
+    finally:
+        server.stop()
+    columns = times.columns()
+    del columns["cpu_s"]  # of this process, which only waited
+    row = Row(
+        scenario="overhead",
+        path="float32",
+        where="endpoint",
+        labels=_LABELS,
+        image=f"{_SIZE[0]}x{_SIZE[1]}",
+        note="bundled model",
+        **columns,  # type: ignore[arg-type]
+        **stage_columns(served),  # type: ignore[arg-type]
+    )
+    return [row]
+
+
+def _scene(number: int) -> Photo:
+    image = draw_scene(FIRST_TEST_SEED + number, _SIZE).image
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=92)
+    return Photo(buffer.getvalue(), image)
