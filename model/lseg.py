@@ -72,13 +72,18 @@ class LSeg(nn.Module):
         arch_option: int | None = None,
         block_depth: int | None = None,
         activation: str | None = None,
+        own_types: bool = False,
     ) -> LSeg:
-        """As `from_checkpoint`, for a file already read. float32 tensors are used in place, never copied."""
+        """As `from_checkpoint`, for a file already read. float32 tensors are used in place, never copied.
+
+        With `own_types` all tensors are, whatever they are: for those of an archive, which have the types that their
+        precision wants.
+        """
         stated = {"arch_option": arch_option, "block_depth": block_depth, "activation": activation}
         architecture = detect_architecture(checkpoint, stated)
         with torch.device("meta"):
             net = cls(architecture)
-        fill(net, checkpoint)
+        fill(net, checkpoint, own_types=own_types)
         return net.eval().requires_grad_(False)
 
     def set_precision(self, dtype: torch.dtype) -> LSeg:

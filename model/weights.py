@@ -17,10 +17,10 @@ from model.keys import is_unused, langseg_key
 _NAMED_IN_ERROR = 8
 
 
-def fill(net: nn.Module, checkpoint: Checkpoint) -> None:
+def fill(net: nn.Module, checkpoint: Checkpoint, *, own_types: bool = False) -> None:
     """Give every tensor of `net` its value from `checkpoint`, as float32, without a copy where it is float32.
 
-    int8 weights stay as they are, without a copy.
+    int8 weights stay as they are, without a copy; with `own_types` so does every other.
 
     Raises:
         CheckpointError: tensors missing, left over, of another shape or of no floating type; the keys are named.
@@ -30,7 +30,8 @@ def fill(net: nn.Module, checkpoint: Checkpoint) -> None:
     problems = _problems({keys[name]: value for name, value in expected.items()}, checkpoint.tensors)
     if problems:
         raise CheckpointError(f"{checkpoint.path}: " + "; ".join(problems))
-    state = {name: _in_place(checkpoint.tensors[keys[name]]) for name in expected}
+    found = {name: checkpoint.tensors[keys[name]] for name in expected}
+    state = found if own_types else {name: _as_float32(tensor) for name, tensor in found.items()}
     net.load_state_dict(state, strict=False, assign=True)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -47,7 +48,7 @@ def save_weights(net: nn.Module, architecture: Architecture, path: Path) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def _in_place(tensor: Tensor) -> Tensor:
+def _as_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.int8 else tensor.float()
 
 

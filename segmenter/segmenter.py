@@ -87,7 +87,7 @@ class Segmenter:
         config = config or Config.from_file(path / CONFIG_FILE)
         device = device or choose_device(config)
         return cls(
-            _in_precision(LSeg.from_tensors(archive.weights), archive.manifest["precision"], device),
+            _in_precision(LSeg.from_tensors(archive.weights, own_types=True), archive.manifest["precision"], device),
             config=config,
             device=device,
             label_set=archive.labels,

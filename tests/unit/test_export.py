@@ -153,6 +153,21 @@ def test_bfloat16_halves_the_image_side(options: Options, capsys: pytest.Capture
     assert Segmenter.load(small.target).net.head.weight.dtype == torch.bfloat16
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the list of mapped files is Linux's")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_stay_in_the_file_that_all_workers_map(precision: str, options: Options) -> None:
+    target = export(replace(options, precision=precision, archive_format="no-archive")).target
+    net = Segmenter.load(target).net
+    ranges = [
+        tuple(int(end, 16) for end in line.split()[0].split("-"))
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(str(target / "weights.safetensors"))
+    ]
+    assert ranges
+    for name, parameter in net.named_parameters():
+        assert any(start <= parameter.data_ptr() < end for start, end in ranges), name
+
+
 def test_published_ade20k_names_are_cut_as_lang_seg_cuts_them() -> None:
     clean = load_label_set("ade20k", Config()).labels
     published = load_label_set("ade20k-published", Config()).labels
