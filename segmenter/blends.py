@@ -1,98 +1,138 @@
 """The labels of a resized map of scores, without resizing it where its neighbours agree.
 
-Bilinear resizing blends a few neighbouring scores with weights from 0 to 1 that sum to 1. Where one label is the best
-in all of them, it is the best in the blend too; only where they differ must the blend be computed. That is exact, and
-most pixels of most masks lie inside a segment.
+Bilinear resizing blends four neighbouring scores with weights from 0 to 1 that sum to 1. Where one label is the best
+in all four, it is the best in the blend too; only where they differ must the blend be computed. That is exact, and
+most pixels of most masks lie inside a segment. A map that was resized twice is followed step by step: what lies between
+the steps is computed for the pixels alone that the next step asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter.scoremaps import Resized, ScoreMap, Whole, positions
+from segmenter.scoremaps import Resized, Rule, ScoreMap, Whole, positions
+
+# NumPy does what is small here: it selects, counts and compares several times faster than torch.
+Labels = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 # Elements that are worked on at a time: 4 MB of float32.
 _ELEMENTS = 1_000_000
+_NEIGHBOURS = 4
 # Blending pixel by pixel costs a few times what it costs for whole rows.
 _MOST_MIXED = 0.4
 
 
+class TooMixedError(Exception):
+    """A map of scores without segments, which is faster resized as a whole."""
+
+
 @dataclass(frozen=True)
 class Axis:
-    """Each of T places along an axis as a blend of n neighbours along a shorter one."""
+    """Each of T places along an axis as a blend of two neighbours along another."""
 
-    start: Tensor  # int64 [T]: the first of the neighbours
-    weights: Tensor  # float32 [T, n], each row with the sum 1
-
-    @property
-    def reach(self) -> int:
-        """How many neighbours there are: n."""
-        return self.weights.shape[1]
+    first: Places  # [T]
+    second: Places  # [T]: the next, or the same at the end
+    share: Shares  # [T]: the second's weight, 0..1
 
 
-@dataclass(frozen=True)
-class Blend:
-    """A map [K, H, W] each of whose pixels is a blend of neighbours in `scores` float32 [K, h, w]."""
+class Labelled(Protocol):
+    """A map [K, H, W] whose labels are known, and of its scores those that are asked for."""
 
-    scores: Tensor
-    rows: Axis
-    columns: Axis
+    labels: Labels  # [H, W]: the first label with the highest score
 
-    def labels(self) -> Tensor | None:
-        """The first label with the highest score: uint8 [H, W], K up to 255; None where resizing all is faster."""
-        best = first_best(self.scores, self.scores.amax(dim=0))
-        mixed = _mixed(best, self.rows.reach, self.columns.reach)
-        if mixed.float().mean() > _MOST_MIXED:
-            return None
-        labels = best[:, self.columns.start][self.rows.start]
-        # [h*w, K]: what a pixel needs lies together. OpenCV, because torch takes nine times as long.
-        table = torch.from_numpy(cv2.transpose(self.scores.flatten(1).numpy())).view(-1, len(self.scores))
-        for row, column in self._places(mixed):
-            blended = self._blended(table, row, column)
-            labels[row, column] = first_best(blended, blended.amax(dim=0))
-        return labels
+    def blends(self, pixels: Places, weights: Shares) -> Tensor:
+        """The scores of N blends of four pixels each: float32 [N, K].
 
-    def _places(self, mixed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows and columns [N] of the pixels whose neighbours differ, some at a time."""
-        most = max(1, _ELEMENTS // max(len(self.scores), self.rows.reach * self.columns.reach))
-        strip = max(1, _ELEMENTS // len(self.columns.start))
-        across = mixed[:, self.columns.start]
-        for top in range(0, len(self.rows.start), strip):
-            found = across[self.rows.start[top : top + strip]].nonzero()
-            for part in found.split(most):
-                yield part[:, 0] + top, part[:, 1]
-
-    def _blended(self, table: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """The scores [K, N] of the pixels at `row` and `column` [N]."""
-        width = self.scores.shape[2]
-        # Pixels come last until the end: additions along them are many times faster than along two neighbours.
-        down = (self.rows.start[row] + torch.arange(self.rows.reach)[:, None]) * width
-        across = self.columns.start[column] + torch.arange(self.columns.reach)[:, None]
-        neighbours = (down[:, None] + across).flatten(0, 1).t().contiguous()
-        weights = self.rows.weights[row].t()[:, None] * self.columns.weights[column].t()
-        weights = weights.flatten(0, 1).t().contiguous()
-        return F.embedding_bag(neighbours, table, per_sample_weights=weights, mode="sum").t()
+        `pixels` [N, 4] are counted row by row; `weights` [N, 4] are theirs.
+        """
+        ...
 
 
-def as_blend(scores: ScoreMap) -> Blend | None:
-    """`scores` as a blend, where it is a map that was resized, once or more; else None."""
-    sizes: list[Resized] = []
+class Given:
+    """Scores that are there: float32 [K, H, W], K up to 255."""
+
+    def __init__(self, scores: Tensor) -> None:
+        self.labels = _best(scores)
+        # What a pixel needs lies together: [H * W, K].
+        self._table = _transposed(scores.flatten(1))
+
+    def blends(self, pixels: Places, weights: Shares) -> Tensor:
+        """As `Labelled` says."""
+        return _bags(pixels, self._table, weights)
+
+
+class Blended:
+    """Another map, resized."""
+
+    def __init__(self, source: Labelled, count: int, rows: Axis, columns: Axis) -> None:
+        """The labels of all pixels, from the `count` scores of those that need them.
+
+        Raises:
+            TooMixedError: these are too many.
+        """
+        self._source, self._rows, self._columns = source, rows, columns
+        mixed = self._nearest(_mixed(source.labels))
+        if np.count_nonzero(mixed) > _MOST_MIXED * mixed.size:
+            raise TooMixedError
+        self.labels = self._nearest(source.labels)
+        for pixels in _parts(mixed, max(1, _ELEMENTS // max(count, _NEIGHBOURS))):
+            self.labels.reshape(-1)[pixels] = _best(_transposed(self._scores(pixels)))
+
+    def blends(self, pixels: Places, weights: Shares) -> Tensor:
+        """As `Labelled` says."""
+        distinct, places = _distinct(pixels)
+        return _bags(places, self._scores(distinct), weights)
+
+    def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
+        return values.take(self._columns.first, axis=1).take(self._rows.first, axis=0)
+
+    def _scores(self, pixels: Places) -> Tensor:
+        """The scores [N, K] of `pixels` [N]."""
+        row, column = np.divmod(pixels, len(self._columns.first))
+        width = self._source.labels.shape[1]
+        above, below = self._rows.first[row] * width, self._rows.second[row] * width
+        left, right = self._columns.first[column], self._columns.second[column]
+        down, across = self._rows.share[row], self._columns.share[column]
+        neighbours = np.stack([above + left, above + right, below + left, below + right], axis=1)
+        weights = np.stack([(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], axis=1)
+        return self._source.blends(neighbours, weights)
+
+
+def blended_labels(scores: ScoreMap) -> Labels | None:
+    """The first label with the highest score, [H, W], for a map that was resized, once or more.
+
+    None for any other map, and where resizing all is faster.
+    """
+    steps: list[Resized] = []
     while isinstance(scores, Resized):
-        sizes.append(scores)
+        steps.append(scores)
         scores = scores.source
-    if not sizes or not isinstance(scores, Whole):
+    if not steps or not isinstance(scores, Whole):
         return None
-    rows, columns = (_untouched(length) for length in scores.shape[1:])
-    for one in reversed(sizes):
-        rows, columns = _resized(rows, one.height, one), _resized(columns, one.width, one)
-    return Blend(scores.scores, _compact(*rows, scores.shape[1]), _compact(*columns, scores.shape[2]))
+    labelled: Labelled = Given(scores.scores)
+    try:
+        for step in reversed(steps):
+            height, width = labelled.labels.shape
+            if (height, width) != (step.height, step.width):
+                rows, columns = _axis(height, step.height, step.rule), _axis(width, step.width, step.rule)
+                labelled = Blended(labelled, len(scores.scores), rows, columns)
+    except TooMixedError:
+        return None
+    return labelled.labels
 
 
 def first_best(scores: Tensor, best: Tensor) -> Tensor:
@@ -108,43 +148,52 @@ def first_best(scores: Tensor, best: Tensor) -> Tensor:
     return (count - found).clamp_max_(count - 1)
 
 
-def _mixed(best: Tensor, height: int, width: int) -> Tensor:
-    """Where the labels `best` [h, w] differ within the window that begins there: bool [h-height+1, w-width+1]."""
-    rows, columns = best.shape[0] - height + 1, best.shape[1] - width + 1
-    corner = best[:rows, :columns]
-    mixed = torch.zeros_like(corner, dtype=torch.bool)
-    for down in range(height):
-        for across in range(width):
-            mixed |= best[down : down + rows, across : across + columns] != corner
+def _best(scores: Tensor) -> Labels:
+    labels: Labels = first_best(scores, scores.amax(dim=0)).numpy()
+    return labels
+
+
+def _bags(places: Places, table: Tensor, weights: Shares) -> Tensor:
+    """For each row of `places` [N, 4] the sum of these rows of `table` [M, K] times their `weights`: [N, K]."""
+    return F.embedding_bag(torch.from_numpy(places), table, per_sample_weights=torch.from_numpy(weights), mode="sum")
+
+
+def _transposed(table: Tensor) -> Tensor:
+    """[N, K] -> [K, N], by OpenCV, because torch takes nine times as long."""
+    return torch.from_numpy(cv2.transpose(table.numpy())).view(table.shape[1], table.shape[0])
+
+
+def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Where a pixel of `labels` [H, W], the next in its row and the two below them are not all alike: [H, W]."""
+    across = labels[:, 1:] != labels[:, :-1]
+    mixed = np.zeros(labels.shape, dtype=np.bool_)
+    mixed[:, :-1] = across
+    mixed[:-1, :-1] |= across[1:]
+    mixed[:-1] |= labels[1:] != labels[:-1]
     return mixed
 
 
-# Places [T, n] among those of the shortest axis, and their weights [T, n].
-_Taps = tuple[Tensor, Tensor]
+def _parts(chosen: npt.NDArray[np.bool_], most: int) -> Iterator[Places]:
+    """The places [N] of the `chosen` [H, W], counted row by row, up to `most` at a time."""
+    height, width = chosen.shape
+    strip = max(1, _ELEMENTS // width)
+    for top in range(0, height, strip):
+        found = np.flatnonzero(chosen[top : top + strip]) + top * width
+        for start in range(0, len(found), most):
+            yield found[start : start + most]
 
 
-def _untouched(length: int) -> _Taps:
-    return torch.arange(length)[:, None], torch.ones(length, 1)
+def _distinct(values: Places) -> tuple[Places, Places]:
+    """The `values`, each once and in order, and where each of them lies there. `np.unique` would sort them."""
+    least = values.min()
+    local = values - least
+    seen = np.zeros(local.max() + 1, dtype=np.bool_)
+    seen[local.ravel()] = True
+    return np.flatnonzero(seen) + least, (np.cumsum(seen) - 1)[local]
 
 
-def _resized(taps: _Taps, length: int, step: Resized) -> _Taps:
-    """`taps` of an axis, resized to `length` as `step` does."""
-    places, weights = taps
-    where = positions(len(places), length, step.rule)
-    before = where.long()
-    way = (where - before).float()
-    both = torch.stack([before, (before + 1).clamp_max(len(places) - 1)], dim=1)
-    shares = torch.stack([1 - way, way], dim=1)
-    return places[both].flatten(1), (weights[both] * shares[..., None]).flatten(1)
-
-
-def _compact(places: Tensor, weights: Tensor, length: int) -> Axis:
-    """The same blend from consecutive neighbours, each once; those of no weight are left out where none needs them."""
-    counts = weights > 0
-    first = torch.where(counts, places, length).amin(dim=1)
-    last = torch.where(counts, places, -1).amax(dim=1)
-    reach = int((last - first).max()) + 1
-    start = first.clamp_max(length - reach)
-    offsets = (places - start[:, None]).clamp(0, reach - 1)
-    summed = torch.zeros(len(places), reach).scatter_add_(1, offsets, weights)
-    return Axis(start, summed)
+@lru_cache(maxsize=64)
+def _axis(source: int, target: int, rule: Rule) -> Axis:
+    where = positions(source, target, rule).numpy()
+    first = where.astype(np.int64)
+    return Axis(first, np.minimum(first + 1, source - 1), (where - first).astype(np.float32))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segmenter.blends import as_blend, first_best
+from segmenter.blends import blended_labels, first_best
 from segmenter.buckets import Bucket
 from segmenter.scoremaps import Resized, ScoreMap, Whole, strips
 
@@ -39,10 +39,9 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     A pixel whose softmax, of the logits divided by `temperature`, stays below `threshold` (0..1) is unlabelled. The
     softmax costs more than all the rest and is left out where nobody asks.
     """
-    blend = as_blend(logits) if threshold <= 0 and not with_scores else None
-    labels = None if blend is None else blend.labels()
+    labels = blended_labels(logits) if threshold <= 0 and not with_scores else None
     if labels is not None:
-        return Mask(labels.numpy(), None)
+        return Mask(labels, None)
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)

@@ -83,21 +83,17 @@ def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
     monkeypatch.setattr(blends, "_MOST_MIXED", 1)
     scores = _scores(7)
     scores[5] = scores[2]  # of two equal labels the first is meant
-    blend = blends.as_blend(bucket_logits(scores, BUCKET, *size))
-    assert blend is not None
-    labels = blend.labels()
+    labels = blends.blended_labels(bucket_logits(scores, BUCKET, *size))
     assert labels is not None
     assert labels.shape == size
     assert 5 not in labels
-    _assert_argmax(labels.numpy(), _logits(scores, *size))
+    _assert_argmax(labels, _logits(scores, *size))
 
 
 def test_a_map_without_segments_is_resized_as_a_whole() -> None:
     noise = torch.randn(7, 32, 48, generator=torch.Generator().manual_seed(0))
     logits = bucket_logits(noise, BUCKET, 130, 180)
-    blend = blends.as_blend(logits)
-    assert blend is not None
-    assert blend.labels() is None
+    assert blends.blended_labels(logits) is None
     _assert_argmax(make_mask(logits).indices, _logits(noise, 130, 180))
 
 
