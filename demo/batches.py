@@ -13,7 +13,8 @@ from torch import Tensor
 
 from demo.cache import Shelf
 from demo.questions import Question, ask
-from demo.views import Showing, grey, through_windows, whole
+from demo.repaint import repaint
+from demo.views import Showing, through_windows, whole
 
 _ORDER_STREAM, _QUESTION_STREAM = 1, 2
 
@@ -75,13 +76,15 @@ def make_batch(
         view = through_windows(images, classes, colours, rng, coarse=coarse, scales=showing.scales)
     else:
         view = whole(images, classes, colours, coarse=coarse)
-    colourless = showing.grey > 0 and bool(rng.random() < showing.grey)
+    chances = rng.random(len(rows))
+    to_grey, as_drawn = chances < showing.grey, chances >= showing.grey + showing.turned
     questions = [
-        ask(rng, *truth, name_colours=not colourless) for truth in zip(view.classes, view.colours, strict=True)
+        ask(rng, *truth, name_colours=bool(plain))
+        for *truth, plain in zip(view.classes, view.colours, as_drawn, strict=True)
     ]
     answers = torch.from_numpy(np.stack([question.answers for question in questions])).long()
     mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
-    pixels = grey(view.pixels) if colourless else view.pixels
+    pixels = repaint(view, to_grey, ~(to_grey | as_drawn), rng)
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     answers = torch.where(mirrored[:, None, None], answers.flip(2), answers)
     phrases, choices = _shared_phrases(questions)

@@ -29,7 +29,10 @@ class Showing:
 
     scales: tuple[float, float]  # least and most of a scene's long side, in windows
     windows: float = 0.4  # share of the batches seen through windows, as accurate mode does; else whole
-    grey: float = 0.0  # share of the batches without colours, whose questions name none: forms must do
+    # Shares of the scenes that come without colours, or in other hues; their questions name none: forms must do. Of the
+    # scenes, not of the batches: a batch all of one kind has statistics of its own, which harms batch norm.
+    grey: float = 0.0
+    turned: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,6 @@ def _truth_places(side: int, length: int, start: int, full: int) -> npt.NDArray[
     nearest = (on_kept * (full // 2 - 1) / (full - 1)).round().long().clamp(0, full // 2 - 1)
     found: npt.NDArray[np.int64] = torch.where(places < length, nearest, -1).numpy()
     return found
-
-
-def grey(pixels: Tensor) -> Tensor:
-    """`pixels` [B, 3, H, W] without their colours, by the luma weights of ITU-R BT.601."""
-    luma = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
-    return luma.expand_as(pixels).contiguous()
 
 
 def _normalised(images: Pixels) -> Tensor:

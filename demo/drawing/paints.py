@@ -9,7 +9,7 @@ from demo.vocabulary import CLASS_INDEX, HELD_OUT_PAIRS, LABELS
 
 HeldOut = Literal["exclude", "only", "any"]
 
-_PAINTS: dict[str, tuple[RGB, ...]] = {
+PAINTS: dict[str, tuple[RGB, ...]] = {
     "red": ((0.8, 0.09, 0.1), (0.7, 0.08, 0.09)),
     "orange": ((0.95, 0.47, 0.07), (0.92, 0.42, 0.05)),
     "yellow": ((0.98, 0.82, 0.12), (0.95, 0.78, 0.16)),
@@ -35,7 +35,7 @@ def choose_colour(rng: np.random.Generator, label: str, held_out: HeldOut) -> st
 
 def paint_of(rng: np.random.Generator, colour: str) -> RGB:
     """One of the paints that `colour` names, a little different each time."""
-    variants = _PAINTS[colour]
+    variants = PAINTS[colour]
     base = variants[int(rng.integers(len(variants)))]
     factor = rng.uniform(0.92, 1.05)
     red, green, blue = (float(np.clip(value * factor + rng.uniform(-0.015, 0.015), 0, 1)) for value in base)

@@ -1,6 +1,9 @@
 """Training asks honest questions, learns from them, and goes on after a stop as if there had been none."""
 
+import colorsys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +13,17 @@ import torch
 
 from demo.batches import Batch, Batches
 from demo.cache import FIRST_TEST_SEED, Shelf, fitted, open_cache, scene_size
+from demo.drawing.paints import PAINTS
 from demo.measure import Confusion, Overlaps
 from demo.preset import ARCHITECTURE, BUCKETS, WINDOW, half_resolution, new_network
 from demo.questions import IGNORED, REST_WORDS, Question, ask
+from demo.repaint import choose_turn, repainted
 from demo.scenes import Scene, draw_scene
-from demo.train import Plan, Round, Trainer, question_loss
+from demo.train import Plan, Round, Trainer, question_loss, run
 from demo.views import OUTSIDE, Showing, through_windows
 from demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, THING, meaning, pairs_present, phrase_mask
 from demo.weights_file import save_compact
-from model import LSeg
+from model import LSeg, read_checkpoint
 from model.architecture import Architecture
 
 TINY = Architecture(
@@ -228,6 +233,25 @@ def test_rounds_follow_each_other() -> None:
         PLAN.at(8)
 
 
+def test_branches_go_on_from_the_rounds_and_the_weights_are_the_mean_of_all_ends(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    still, moving = (Round(1, rate, 1, WHOLE, coarse=1.0) for rate in (0.0, 1e-2))
+    plan = Plan(scenes=6, batch_size=1, processes=1, rounds=(moving,), branches=(moving, still))
+    written = tmp_path / "weights.safetensors"
+    run(0, plan, tmp_path, written, "cpu")
+    ends = [torch.load(tmp_path / name)["net"] for name in ("state.pt", "branch1.pt", "branch2.pt")]
+    for name, _ in new_network(0).named_parameters():
+        assert torch.equal(ends[0][name], ends[2][name]), "a branch that learns nothing ends where it began"
+    assert not torch.equal(ends[0]["text_encoder.text_projection"], ends[1]["text_encoder.text_projection"])
+    for name, value in LSeg.from_tensors(read_checkpoint(written)).state_dict().items():
+        if value.is_floating_point():
+            mean = sum(end[name] for end in ends) / 3
+            torch.testing.assert_close(value, mean, rtol=1e-3, atol=1e-6 if value.ndim < 2 else 1e-4)
+    before = written.read_bytes()
+    run(0, plan, tmp_path, written, "cpu")
+    assert written.read_bytes() == before, "what is saved is not trained again"
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_a_window_shows_a_part_of_the_scene_with_its_truth(scale: float) -> None:
     """A scene whose colour says where it is, and whose classes say it again, as the network's scores lie."""
@@ -259,13 +283,59 @@ def test_nothing_is_asked_beyond_the_scene() -> None:
         assert not (question.answers[:, :20] == IGNORED).all()
 
 
-def test_grey_scenes_come_without_colours_and_without_colour_words() -> None:
+def _is_grey(pixels: torch.Tensor) -> bool:
+    return bool((pixels.amax(dim=0) - pixels.amin(dim=0)).max() < 1e-5)
+
+
+@pytest.mark.parametrize("showing", [replace(WHOLE, grey=1.0), replace(WHOLE, turned=1.0)], ids=["grey", "turned"])
+def test_scenes_without_their_colours_come_without_colour_words(showing: Showing) -> None:
     batches = Batches([shelf()], 2, seed=0)
     for step in range(20):
-        batch = batches(step, coarse=False, showing=Showing(scales=(1.0, 1.0), grey=1.0))
-        assert torch.equal(batch.pixels[:, 0], batch.pixels[:, 1])
-        assert torch.equal(batch.pixels[:, 0], batch.pixels[:, 2])
+        plain = batches(step, coarse=False, showing=WHOLE)
+        batch = batches(step, coarse=False, showing=showing)
+        assert [_is_grey(pixels) for pixels in batch.pixels] == [showing.grey == 1] * 2
+        assert (plain.pixels - batch.pixels).abs().flatten(1).amax(dim=1).min() > 1e-4
         assert not any(word in COLOURS for phrase in batch.phrases for word in phrase.split())
+
+
+def test_grey_and_turned_scenes_come_in_their_shares() -> None:
+    batches, kinds = Batches([shelf()], 2, seed=0), Counter[str]()
+    for step in range(100):
+        plain = batches(step, coarse=True, showing=WHOLE).pixels
+        batch = batches(step, coarse=True, showing=replace(WHOLE, grey=0.25, turned=0.25)).pixels
+        for before, after in zip(plain, batch, strict=True):
+            same = any(float((before - one).abs().max()) < 1e-5 for one in (after, after.flip(2)))
+            kinds["grey" if _is_grey(after) else "drawn" if same else "turned"] += 1
+    assert 30 < kinds["grey"] < 70
+    assert 30 < kinds["turned"] < 70
+    assert kinds["drawn"] > 70
+
+
+def test_a_turn_changes_the_hue_and_keeps_the_brightness() -> None:
+    muted = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.4 - 0.2  # nothing is cut off
+    turned = repainted(muted, torch.tensor([1.0]), torch.ones(1))[0].flatten(1).T
+    for before, after in zip(muted[0].flatten(1).T.tolist(), turned.tolist(), strict=True):
+        (y0, i0, q0), (y1, i1, q1) = colorsys.rgb_to_yiq(*before), colorsys.rgb_to_yiq(*after)
+        assert y1 == pytest.approx(y0, abs=0.01)
+        assert (i1, q1) != pytest.approx((i0, q0), abs=1e-3)
+
+
+def test_no_turn_shows_a_pair_that_is_held_out() -> None:
+    """By the hue of colour wheels, which is another measure than the one that turns are chosen by."""
+    rng, turns = np.random.default_rng(0), 0
+    for colour, label in [(colour, one.name) for one in LABELS for colour in one.colours]:
+        if (colour, label) in HELD_OUT_PAIRS or colour in ("white", "black"):
+            continue
+        for kept in [kept for kept, name in HELD_OUT_PAIRS if name == label and kept != "white"]:
+            for _ in range(20):
+                turn = choose_turn(rng, [(colour, label)])
+                assert turn != 0.0
+                pixel = torch.tensor(PAINTS[colour][0]).view(1, 3, 1, 1) * 2 - 1
+                painted = repainted(pixel, torch.tensor([turn]), torch.ones(1)).flatten() / 2 + 0.5
+                apart = colorsys.rgb_to_hsv(*painted.tolist())[0] - colorsys.rgb_to_hsv(*PAINTS[kept][0])[0]
+                assert abs((apart + 0.5) % 1 - 0.5) > 18 / 360, (colour, label, turn)
+                turns += 1
+    assert turns > 300
 
 
 def test_colours_are_asked_for_apart_from_what_carries_them() -> None:
