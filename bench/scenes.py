@@ -16,6 +16,8 @@ from demo.trials import NAMES, test_scenes
 from demo.weights_file import WEIGHTS
 from segmenter import Segmenter
 
+CONFIG = PROJECT / "demo" / "model-config.yaml"
+
 
 def measure(precisions: tuple[str, ...], scenes: int, weights: Path = WEIGHTS) -> list[Row]:
     """MIoU of each precision in percent, the share of pixels with float32's label, and the largest difference."""
@@ -47,10 +49,10 @@ def measure(precisions: tuple[str, ...], scenes: int, weights: Path = WEIGHTS) -
     ]
 
 
-def exported(precision: str, folder: Path, weights: Path = WEIGHTS) -> Path:
+def exported(precision: str, folder: Path, weights: Path = WEIGHTS, config: Path = CONFIG) -> Path:
     """The archive of the bundled model in `precision`, written to `folder`."""
     command = [sys.executable, "-m", "export", str(weights), "--output", str(folder), "--name", f"scenes-{precision}"]
-    command += ["--precision", precision, "--config", str(PROJECT / "demo" / "model-config.yaml")]
+    command += ["--precision", precision, "--config", str(config)]
     command += ["--labels", str(PROJECT / "demo" / "labels.txt"), "--archive-format", "no-archive"]
     subprocess.run(command, cwd=PROJECT, check=True)
     return folder / f"scenes-{precision}"
