@@ -7,8 +7,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -87,7 +88,8 @@ def _headers(result: Segmentation, served: Served) -> dict[str, str]:
     return {"X-LSeg-Device": served.device, "Server-Timing": timings, **_legend_headers(result.labels)}
 
 
-def _legend_headers(labels: Sequence[str]) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _legend_headers(labels: tuple[str, ...]) -> dict[str, str]:
     """The legend as percent-encoded JSON: whole entries from the first on, as many as a header can hold."""
     entries: list[str] = []
     length = 2

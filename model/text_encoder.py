@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ with warnings.catch_warnings():
 _MOST_WORDS = 50_000
 
 
+@lru_cache(maxsize=4096)
 def cleaned(label: str) -> str:
     """`label` as CLIP's tokenizer sees it: repaired Unicode, HTML entities resolved, single spaces, lower case."""
     text: str = whitespace_clean(basic_clean(label)).lower()

@@ -24,7 +24,7 @@ from segmenter.scoremaps import Resized, Rule, ScoreMap, Whole, positions
 
 # NumPy does what is small here: it selects, counts and compares several times faster than torch.
 Labels = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]  # half the bytes of NumPy's own, and no map has 2 ** 31 pixels
 Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -43,9 +43,8 @@ class TooMixedError(Exception):
 class Axis:
     """Each of T places along an axis as a blend of two neighbours along another."""
 
-    first: Places  # [T]
-    second: Places  # [T]: the next, or the same at the end
-    share: Shares  # [T]: the second's weight, 0..1
+    neighbours: Places  # [T, 2]: one and the next, or the same twice at the end
+    weights: Shares  # [T, 2], 0..1
 
 
 class Labelled(Protocol):
@@ -66,12 +65,14 @@ class Given:
 
     def __init__(self, scores: Tensor) -> None:
         self.labels = _best(scores)
-        # What a pixel needs lies together: [H * W, K].
-        self._table = _transposed(scores.flatten(1))
+        self._scores = scores.flatten(1)
 
     def blends(self, pixels: Places, weights: Shares) -> Tensor:
         """As `Labelled` says."""
-        return _bags(pixels, self._table, weights)
+        # What a pixel needs must lie together, [N, K]; but most pixels are never asked for.
+        distinct, places = _distinct(pixels)
+        chosen = self._scores.index_select(1, torch.from_numpy(distinct))
+        return _bags(places, _transposed(chosen), weights)
 
 
 class Blended:
@@ -83,7 +84,13 @@ class Blended:
         Raises:
             TooMixedError: these are too many.
         """
-        self._source, self._rows, self._columns = source, rows, columns
+        self._source = source
+        self._first_rows, self._first_columns = rows.neighbours[:, 0], columns.neighbours[:, 0]
+        # Of the four neighbours of a pixel, what its row [H, 4] and its column [W, 4] have to say.
+        width = source.labels.shape[1]
+        self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
+        self._left_right = np.tile(columns.neighbours, 2)
+        self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
         mixed = self._nearest(_mixed(source.labels))
         if np.count_nonzero(mixed) > _MOST_MIXED * mixed.size:
             raise TooMixedError
@@ -98,17 +105,15 @@ class Blended:
 
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
-        return values.take(self._columns.first, axis=1).take(self._rows.first, axis=0)
+        return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
 
     def _scores(self, pixels: Places) -> Tensor:
         """The scores [N, K] of `pixels` [N]."""
-        row, column = np.divmod(pixels, len(self._columns.first))
-        width = self._source.labels.shape[1]
-        above, below = self._rows.first[row] * width, self._rows.second[row] * width
-        left, right = self._columns.first[column], self._columns.second[column]
-        down, across = self._rows.share[row], self._columns.share[column]
-        neighbours = np.stack([above + left, above + right, below + left, below + right], axis=1)
-        weights = np.stack([(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], axis=1)
+        row, column = np.divmod(pixels, np.int32(len(self._left_right)))
+        neighbours = self._above_below.take(row, axis=0)
+        neighbours += self._left_right.take(column, axis=0)
+        weights = self._down.take(row, axis=0)
+        weights *= self._across.take(column, axis=0)
         return self._source.blends(neighbours, weights)
 
 
@@ -178,7 +183,7 @@ def _parts(chosen: npt.NDArray[np.bool_], most: int) -> Iterator[Places]:
     height, width = chosen.shape
     strip = max(1, _ELEMENTS // width)
     for top in range(0, height, strip):
-        found = np.flatnonzero(chosen[top : top + strip]) + top * width
+        found = (np.flatnonzero(chosen[top : top + strip]) + top * width).astype(np.int32)
         for start in range(0, len(found), most):
             yield found[start : start + most]
 
@@ -189,11 +194,14 @@ def _distinct(values: Places) -> tuple[Places, Places]:
     local = values - least
     seen = np.zeros(local.max() + 1, dtype=np.bool_)
     seen[local.ravel()] = True
-    return np.flatnonzero(seen) + least, (np.cumsum(seen) - 1)[local]
+    distinct = np.flatnonzero(seen).astype(np.int32)
+    return distinct + least, (np.cumsum(seen, dtype=np.int32) - 1)[local]
 
 
 @lru_cache(maxsize=64)
 def _axis(source: int, target: int, rule: Rule) -> Axis:
     where = positions(source, target, rule).numpy()
-    first = where.astype(np.int64)
-    return Axis(first, np.minimum(first + 1, source - 1), (where - first).astype(np.float32))
+    first = where.astype(np.int32)
+    share = (where - first).astype(np.float32)
+    neighbours = np.stack([first, np.minimum(first + 1, source - 1)], axis=1)
+    return Axis(neighbours, np.stack([1 - share, share], axis=1))

@@ -45,12 +45,17 @@ def legend(labels: Sequence[str]) -> list[dict[str, object]]:
     return [{"index": index, "name": name, "color": hex_color(index)} for index, name in enumerate(labels)]
 
 
+@functools.lru_cache(maxsize=64)
+def _legend_json(labels: tuple[str, ...]) -> str:
+    return json.dumps(legend(labels), ensure_ascii=False)
+
+
 def mask_png(mask: Pixels, labels: Sequence[str]) -> bytes:
     """`mask` [H, W] as a palette PNG whose pixel values are the indices, with the legend as JSON in a text chunk."""
     image = Image.fromarray(mask).convert("L")
     image.putpalette(palette().tobytes())
     text = PngImagePlugin.PngInfo()
-    text.add_itxt(LEGEND_KEY, json.dumps(legend(labels), ensure_ascii=False))
+    text.add_itxt(LEGEND_KEY, _legend_json(tuple(labels)))
     buffer = io.BytesIO()
     # Runs of one value are all that a mask has to compress: several times faster, and a sixth larger.
     image.save(buffer, "PNG", pnginfo=text, compress_type=zlib.Z_RLE)

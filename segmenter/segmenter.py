@@ -254,8 +254,11 @@ class Segmenter:
         """Raise InvalidLabelsError for labels that the text tower cannot take; known labels cost nothing."""
         if not labels:
             raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
+        unknown = [label for label in labels if label not in self.text_cache]
+        if not unknown:
+            return
         try:
-            tokenize([label for label in labels if label not in self.text_cache], self.architecture.context_length)
+            tokenize(unknown, self.architecture.context_length)
         except ValueError as error:
             raise InvalidLabelsError(str(error)) from error
 
