@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
     command = commands.add_parser("overhead", help="what a request costs besides the network, with the bundled model")
-    command.add_argument("--runs", type=int, default=40)
+    command.add_argument("--runs", type=int, default=100)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the README's table and plot")
     return parser.parse_args()

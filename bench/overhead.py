@@ -47,6 +47,7 @@ def _measured(folder: Path, runs: int, name: str, config: Path) -> Row:
         for _ in range(_BEFORE):
             before.ask()
         served = Served(url, [_scene(number) for number in range(runs + 1)], NAMES[:_LABELS])
+        served.fill_forms()
         times = interleaved({"served": served.ask}, runs)["served"]
     finally:
         server.stop()
@@ -60,7 +61,7 @@ def _measured(folder: Path, runs: int, name: str, config: Path) -> Row:
         image=f"{_SIZE[0]}x{_SIZE[1]}",
         note=f"{name}, after {_BEFORE} requests",
         **columns,  # type: ignore[arg-type]
-        **stage_columns(served),  # type: ignore[arg-type]
+        **stage_columns(served, times),  # type: ignore[arg-type]
     )
 
 

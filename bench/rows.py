@@ -32,8 +32,9 @@ class Row:
     # Medians by the worker's own clock; what they lack of the whole is the server, the request and the PNG.
     decode_ms: float | None = None  # the image file to pixels
     text_ms: float | None = None  # labels to embeddings
-    network_ms: float | None = None  # pixels to scores
+    network_ms: float | None = None  # pixels to scores, the image's hash and its resize to the bucket among it
     mask_ms: float | None = None  # scores to the mask, lang-seg's last resize among it
+    besides_ms: float | None = None  # all that a request took but its own network_ms
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
     cpu_s: float | None = None  # processor seconds an image, of the worker or of this process

@@ -24,7 +24,7 @@ from segmenter.scoremaps import Resized, Rule, ScoreMap, Whole, positions
 
 # NumPy does what is small here: it selects, counts and compares several times faster than torch.
 Labels = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int32]  # half the bytes of NumPy's own, and no map has 2 ** 31 pixels
+Places = npt.NDArray[np.int32]  # no map has 2 ** 31 pixels, and NumPy's own take twice the bytes
 Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 

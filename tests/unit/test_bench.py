@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.endpoint import Served, stage_columns
 from bench.flops import counted
 from bench.machine import Machine, load, save
 from bench.report import BEGIN, END, as_markdown, write
 from bench.rows import Row, read_rows, write_rows
-from bench.timing import interleaved
+from bench.timing import Times, interleaved
 from model.int8 import Int8Conv2d, Int8Linear
 
 ROWS = [
@@ -70,14 +71,22 @@ def test_the_tables_go_between_the_markers_and_nowhere_else(tmp_path: Path) -> N
 
 def test_the_stages_of_a_request_add_up_to_its_time(tmp_path: Path) -> None:
     stages = {"decode_ms": 2.0, "text_ms": 0.5, "network_ms": 1480.0, "mask_ms": 6.0}
-    cold = Row("endpoint", "int8", "endpoint", median_ms=1500.0, ratio=3.0, **stages)  # type: ignore[arg-type]
+    cold = Row("endpoint", "int8", "endpoint", median_ms=1500.0, besides_ms=19.0, ratio=3.0, **stages)  # type: ignore[arg-type]
     write_rows(
         [cold, replace(cold, path="naive", decode_ms=None), replace(cold, image="320x240")], "endpoint", tmp_path
     )
     text = as_markdown(MACHINE, tmp_path)
-    assert text.count("| int8, 20 labels | 2.0 | 0.5 | 1480.0 | 6.0 | 11.5 | 1500 |") == 1
+    assert text.count("| int8, 20 labels | 2.0 | 0.5 | 1480.0 | 6.0 | 11.5 | 1500 | 19.0 |") == 1
     assert "naive, 20 labels" not in text
     assert "| fast, 640x480, 20 labels | 1500 | 1500 (3.00x) |" in text
+
+
+def test_what_a_request_takes_besides_its_network_does_not_hang_on_how_long_that_took() -> None:
+    stages = [{"decode": 2.0, "text": 0.1, "image": image, "mask": 3.0} for image in (500.0, 100.0, 140.0, 300.0)]
+    served = Served("", [], [], stages=stages)  # the first is the warm-up
+    columns = stage_columns(served, Times(wall=(0.110, 0.151, 0.330), cpu=(0.0, 0.0, 0.0)))
+    assert columns["network_ms"] == 140.0
+    assert columns["besides_ms"] == pytest.approx(11.0)
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
