@@ -28,7 +28,11 @@ def main() -> int:
         return 0
     if options.command == "overhead":
         with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
-            print(write_rows(overhead.measure(Path(folder), options.runs), "overhead", options.results))
+            print(
+                write_rows(
+                    overhead.measure(Path(folder), options.runs, options.checkpoint), "overhead", options.results
+                )
+            )
         return 0
     setting = Setting(options.checkpoint, options.store, tuple(options.precisions))
     with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
@@ -69,6 +73,7 @@ def _options() -> argparse.Namespace:
     command.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
     command = commands.add_parser("overhead", help="what a request costs besides the network, with the bundled model")
     command.add_argument("--runs", type=int, default=100)
+    command.add_argument("--checkpoint", type=Path, help="one at full size, to be measured as well")
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the README's table and plot")
     return parser.parse_args()

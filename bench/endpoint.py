@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +43,9 @@ class Served:
     photos: Sequence[Photo]
     labels: Sequence[str]
     mode: str = "fast"
-    session: requests.Session = field(default_factory=requests.Session)
-    forms: list[requests.PreparedRequest] = field(default_factory=list)  # one for each photo, or none
     content: bytes = b""  # of the last answer
     stages: list[dict[str, float]] = field(default_factory=list)  # milliseconds of each, by request
+    forms: list[requests.PreparedRequest] = field(default_factory=list)  # one for each photo, or none
 
     def fill_forms(self) -> None:
         """Write every request before the clock starts: it is this client that takes a millisecond for each."""
@@ -52,16 +55,22 @@ class Served:
         """Send the next photo, after the last the first again, and keep the answer."""
         place = len(self.stages) % len(self.photos)
         form = self.forms[place] if self.forms else self._form(self.photos[place])
-        answer = self.session.send(form, timeout=1200)
-        answer.raise_for_status()
-        self.stages.append({name: float(value) for name, value in _DURATION.findall(answer.headers["Server-Timing"])})
-        self.content = answer.content
+        self._connection.request("POST", form.path_url, form.body, form.headers)
+        answer = self._connection.getresponse()
+        self.content = answer.read()
+        if answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"{self.url} answered {answer.status}: {self.content[:500]!r}")
+        timing = answer.headers["Server-Timing"]
+        self.stages.append({name: float(value) for name, value in _DURATION.findall(timing)})
+
+    @cached_property
+    def _connection(self) -> HTTPConnection:
+        """Python's own client, kept open: `requests` takes 0.8 ms more for each answer."""
+        return HTTPConnection(urlsplit(self.url).netloc, timeout=1200)
 
     def _form(self, photo: Photo) -> requests.PreparedRequest:
         fields = {"labels": ",".join(self.labels), "mode": self.mode}
-        return self.session.prepare_request(
-            requests.Request("POST", self.url, data=fields, files={"image": photo.content})
-        )
+        return requests.Request("POST", self.url, data=fields, files={"image": photo.content}).prepare()
 
     @property
     def mask(self) -> npt.NDArray[np.uint8]:

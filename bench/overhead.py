@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +11,7 @@ from PIL import Image
 from bench.endpoint import Served, stage_columns
 from bench.rows import Row
 from bench.scenes import CONFIG, exported
-from bench.setting import PROJECT, Photo
+from bench.setting import PROJECT, Photo, Setting, labels, picture
 from bench.timing import interleaved
 from demo.cache import FIRST_TEST_SEED
 from demo.scenes import draw_scene
@@ -25,39 +26,53 @@ _LABELS = 20
 _BEFORE = 500
 
 
-def measure(folder: Path, runs: int) -> list[Row]:
+def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row]:
     """`runs` scenes of 640x480 as JPEG, each sent once, with 20 labels; the answer is a PNG.
 
-    At the bundled model's own size, and at the published models': 480x640, whose scores are six times as many.
+    At the bundled model's own size, and at the published models': 480x640, whose scores are six times as many. With a
+    full-size `checkpoint` also a tenth of the runs of that, on photos, with 20 labels and with one: random weights make
+    masks of noise, which take longer than those of things, and with one label there is nothing to choose.
     """
     configs = {"bundled model": CONFIG, "bundled model at 480x640": PROJECT / "config" / "model-config.yaml"}
-    return [
-        _measured(folder / str(number), runs, name, config) for number, (name, config) in enumerate(configs.items())
-    ]
+    scenes = [_scene(number) for number in range(runs + 1)]
+    rows = []
+    for name, config in configs.items():
+        archive = exported("float32", folder / name.replace(" ", "-"), config=config)
+        rows += _measured(folder, name, archive, scenes, [NAMES[:_LABELS]])
+    if checkpoint is not None:
+        archive = Setting(checkpoint, folder / "full-size", ("float32",)).archive("float32")
+        photos = [picture(*_SIZE, number) for number in range(runs // 10 + 1)]
+        rows += _measured(folder, "full size", archive, photos, [labels(_LABELS), labels(1)])
+    return rows
 
 
-def _measured(folder: Path, runs: int, name: str, config: Path) -> Row:
-    archive = exported("float32", folder / "store", config=config)
+def _measured(
+    folder: Path, name: str, archive: Path, photos: Sequence[Photo], label_sets: Sequence[Sequence[str]]
+) -> list[Row]:
+    """A row for each of `label_sets`; of the photos the first goes before all, and the clock starts at the second."""
     server = LocalServer(folder / "run", environment={"OMP_NUM_THREADS": str(usable_cores())})
-    server.start(archive.parent, [f"scenes={archive.name}"])
+    server.start(archive.parent, [f"model={archive.name}"])
     try:
-        server.wait_until_ready("scenes")
-        url = f"{server.addresses.inference_url}/predictions/scenes"
-        before = Served(url, [_scene(0)], NAMES[:_LABELS])
+        server.wait_until_ready("model")
+        url = f"{server.addresses.inference_url}/predictions/model"
+        before = Served(url, photos[:1], label_sets[0])
         for _ in range(_BEFORE):
             before.ask()
-        served = Served(url, [_scene(number) for number in range(runs + 1)], NAMES[:_LABELS])
-        served.fill_forms()
-        times = interleaved({"served": served.ask}, runs)["served"]
+        return [_row(name, Served(url, photos, names)) for names in label_sets]
     finally:
         server.stop()
+
+
+def _row(name: str, served: Served) -> Row:
+    served.fill_forms()
+    times = interleaved({"served": served.ask}, len(served.photos) - 1)["served"]
     columns = times.columns()
     del columns["cpu_s"]  # of this process, which only waited
     return Row(
         scenario="overhead",
         path="float32",
         where="endpoint",
-        labels=_LABELS,
+        labels=len(served.labels),
         image=f"{_SIZE[0]}x{_SIZE[1]}",
         note=f"{name}, after {_BEFORE} requests",
         **columns,  # type: ignore[arg-type]
