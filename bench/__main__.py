@@ -28,11 +28,8 @@ def main() -> int:
         return 0
     if options.command == "overhead":
         with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
-            print(
-                write_rows(
-                    overhead.measure(Path(folder), options.runs, options.checkpoint), "overhead", options.results
-                )
-            )
+            rows = overhead.measure(Path(folder), options.runs, options.checkpoint)
+        print(write_rows(rows, "overhead", options.results))
         return 0
     setting = Setting(options.checkpoint, options.store, tuple(options.precisions))
     with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:

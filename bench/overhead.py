@@ -41,7 +41,7 @@ def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row
         rows += _measured(folder, name, archive, scenes, [NAMES[:_LABELS]])
     if checkpoint is not None:
         archive = Setting(checkpoint, folder / "full-size", ("float32",)).archive("float32")
-        photos = [picture(*_SIZE, number) for number in range(runs // 10 + 1)]
+        photos = [picture(*_SIZE, number) for number in range(max(1, runs // 10) + 1)]
         rows += _measured(folder, "full size", archive, photos, [labels(_LABELS), labels(1)])
     return rows
 

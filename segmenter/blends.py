@@ -52,11 +52,8 @@ class Labelled(Protocol):
 
     labels: Labels  # [H, W]: the first label with the highest score
 
-    def blends(self, pixels: Places, weights: Shares) -> Tensor:
-        """The scores of N blends of four pixels each: float32 [N, K].
-
-        `pixels` [N, 4] are counted row by row; `weights` [N, 4] are theirs.
-        """
+    def scores(self, pixels: Places) -> Tensor:
+        """The scores of `pixels` [N], counted row by row: float32 [N, K]."""
         ...
 
 
@@ -65,14 +62,11 @@ class Given:
 
     def __init__(self, scores: Tensor) -> None:
         self.labels = _best(scores)
-        self._scores = scores.flatten(1)
+        self._table = scores.flatten(1)
 
-    def blends(self, pixels: Places, weights: Shares) -> Tensor:
-        """As `Labelled` says."""
-        # What a pixel needs must lie together, [N, K]; but most pixels are never asked for.
-        distinct, places = _distinct(pixels)
-        chosen = self._scores.index_select(1, torch.from_numpy(distinct))
-        return _bags(places, _transposed(chosen), weights)
+    def scores(self, pixels: Places) -> Tensor:
+        """As `Labelled` says. Most pixels are never asked for, so the table is not transposed as a whole."""
+        return _transposed(self._table.index_select(1, torch.from_numpy(pixels)))
 
 
 class Blended:
@@ -96,25 +90,21 @@ class Blended:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
         for pixels in _parts(mixed, max(1, _ELEMENTS // max(count, _NEIGHBOURS))):
-            self.labels.reshape(-1)[pixels] = _best(_transposed(self._scores(pixels)))
+            self.labels.reshape(-1)[pixels] = _best(_transposed(self.scores(pixels)))
 
-    def blends(self, pixels: Places, weights: Shares) -> Tensor:
-        """As `Labelled` says."""
-        distinct, places = _distinct(pixels)
-        return _bags(places, self._scores(distinct), weights)
-
-    def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
-        return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
-
-    def _scores(self, pixels: Places) -> Tensor:
-        """The scores [N, K] of `pixels` [N]."""
+    def scores(self, pixels: Places) -> Tensor:
+        """As `Labelled` says: each is a blend of four pixels of the source, which is asked for each of them once."""
         row, column = np.divmod(pixels, np.int32(len(self._left_right)))
         neighbours = self._above_below.take(row, axis=0)
         neighbours += self._left_right.take(column, axis=0)
         weights = self._down.take(row, axis=0)
         weights *= self._across.take(column, axis=0)
-        return self._source.blends(neighbours, weights)
+        distinct, places = _distinct(neighbours)
+        return _bags(places, self._source.scores(distinct), weights)
+
+    def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
+        return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
 
 
 def blended_labels(scores: ScoreMap) -> Labels | None:
