@@ -24,6 +24,12 @@ PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(4)) * 
 LABELS = ["sky", "a cat", "other"]
 
 
+@pytest.fixture(autouse=True)
+def _weights_are_the_same_each_time() -> None:
+    """Layers draw theirs from torch's own generator: one draw in 1200 is beyond a hundredth at its border."""
+    torch.manual_seed(6)
+
+
 def _relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
