@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol, TypeVar
 
 import cv2
@@ -28,11 +28,13 @@ Places = npt.NDArray[np.int32]  # no map has 2 ** 31 pixels, and NumPy's own tak
 Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-# Elements that are worked on at a time: 4 MB of float32.
-_ELEMENTS = 1_000_000
+# Elements that are worked on at a time: 2 MB of float32.
+_ELEMENTS = 500_000
 _NEIGHBOURS = 4
-# Blending pixel by pixel costs a few times what it costs for whole rows.
-_MOST_MIXED = 0.4
+# Costs as measured, in the time that it takes to move one score: of a pixel that is blended by itself, besides its
+# scores; of a pixel that is looked up for that, and of each of its scores, which serve two others as well.
+_BLEND = 4
+_LOOK_UP, _PICK = 20, 1 / 3
 
 
 class TooMixedError(Exception):
@@ -52,8 +54,8 @@ class Labelled(Protocol):
 
     labels: Labels  # [H, W]: the first label with the highest score
 
-    def scores(self, pixels: Places) -> Tensor:
-        """The scores of `pixels` [N], counted row by row: float32 [N, K]."""
+    def scores(self, pixels: Places) -> tuple[Tensor, Places]:
+        """The scores of `pixels` [...], counted row by row: a table float32 [M, K], and the row of each in it [...]."""
         ...
 
 
@@ -61,12 +63,21 @@ class Given:
     """Scores that are there: float32 [K, H, W], K up to 255."""
 
     def __init__(self, scores: Tensor) -> None:
-        self.labels = _best(scores)
-        self._table = scores.flatten(1)
+        _, self.labels = best_labels(scores)
+        self._scores = scores.flatten(1)
+        self._asked = 0
 
-    def scores(self, pixels: Places) -> Tensor:
-        """As `Labelled` says. Most pixels are never asked for, so the table is not transposed as a whole."""
-        return _transposed(self._table.index_select(1, torch.from_numpy(pixels)))
+    def scores(self, pixels: Places) -> tuple[Tensor, Places]:
+        """As `Labelled` says. Most masks need few pixels; for many the table of all is made instead, and kept."""
+        self._asked += pixels.size
+        if self._asked * (_LOOK_UP + _PICK * len(self._scores)) >= self._scores.numel():
+            return self._table, pixels
+        distinct, rows = _distinct(pixels)
+        return _transposed(self._scores.index_select(1, torch.from_numpy(distinct))), rows
+
+    @cached_property
+    def _table(self) -> Tensor:
+        return _transposed(self._scores)
 
 
 class Blended:
@@ -86,21 +97,26 @@ class Blended:
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
         mixed = self._nearest(_mixed(source.labels))
-        if np.count_nonzero(mixed) > _MOST_MIXED * mixed.size:
+        if np.count_nonzero(mixed) * (count + _BLEND) > mixed.size * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
         for pixels in _parts(mixed, max(1, _ELEMENTS // max(count, _NEIGHBOURS))):
-            self.labels.reshape(-1)[pixels] = _best(_transposed(self.scores(pixels)))
+            _, self.labels.reshape(-1)[pixels] = best_labels(_transposed(self._blends(pixels)))
 
-    def scores(self, pixels: Places) -> Tensor:
-        """As `Labelled` says: each is a blend of four pixels of the source, which is asked for each of them once."""
+    def scores(self, pixels: Places) -> tuple[Tensor, Places]:
+        """As `Labelled` says: each pixel is blended once."""
+        distinct, rows = _distinct(pixels)
+        return self._blends(distinct), rows
+
+    def _blends(self, pixels: Places) -> Tensor:
+        """The scores of `pixels` [N], each a blend of four pixels of the source: float32 [N, K]."""
         row, column = np.divmod(pixels, np.int32(len(self._left_right)))
         neighbours = self._above_below.take(row, axis=0)
         neighbours += self._left_right.take(column, axis=0)
         weights = self._down.take(row, axis=0)
         weights *= self._across.take(column, axis=0)
-        distinct, places = _distinct(neighbours)
-        return _bags(places, self._source.scores(distinct), weights)
+        table, places = self._source.scores(neighbours)
+        return _bags(places, table, weights)
 
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
@@ -130,22 +146,15 @@ def blended_labels(scores: ScoreMap) -> Labels | None:
     return labelled.labels
 
 
-def first_best(scores: Tensor, best: Tensor) -> Tensor:
-    """The first label [...] with the score `best` [...] among `scores` [K, ...], K up to 255: uint8.
+def best_labels(scores: Tensor) -> tuple[Tensor, Labels]:
+    """The highest of `scores` float32 [K, ...], K up to 255, and the first label that has it: float32 and uint8 [...].
 
-    `max(dim=0)` gives the same, several times slower: its indices are 64 bits wide, and it does not use vectors.
-    NumPy compares four times as fast as torch.
+    As pooling with a window of K x 1 over an image that has a channel for each place: its way for channels that come
+    last in memory, which they do, takes vectors of them and keeps the indices, and `max(dim=0)` does not.
     """
-    count = len(scores)
-    backwards = torch.arange(count, 0, -1, dtype=torch.uint8).view(-1, *[1] * best.ndim)
-    same = torch.from_numpy(np.equal(scores.numpy(), best.numpy()))
-    found = same.view(torch.uint8).mul_(backwards).amax(dim=0)
-    return (count - found).clamp_max_(count - 1)
-
-
-def _best(scores: Tensor) -> Labels:
-    labels: Labels = first_best(scores, scores.amax(dim=0)).numpy()
-    return labels
+    places = scores.reshape(1, len(scores), 1, -1).permute(0, 3, 1, 2)
+    best, labels = F.max_pool2d(places, (len(scores), 1), return_indices=True)
+    return best.view(scores.shape[1:]), labels.view(scores.shape[1:]).numpy().astype(np.uint8)
 
 
 def _bags(places: Places, table: Tensor, weights: Shares) -> Tensor:
@@ -185,7 +194,7 @@ def _distinct(values: Places) -> tuple[Places, Places]:
     seen = np.zeros(local.max() + 1, dtype=np.bool_)
     seen[local.ravel()] = True
     distinct = np.flatnonzero(seen).astype(np.int32)
-    return distinct + least, (np.cumsum(seen, dtype=np.int32) - 1)[local]
+    return distinct + least, (np.cumsum(seen, dtype=np.int32) - 1).take(local)
 
 
 @lru_cache(maxsize=64)

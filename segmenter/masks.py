@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segmenter.blends import blended_labels, first_best
+from segmenter.blends import best_labels, blended_labels
 from segmenter.buckets import Bucket
 from segmenter.scoremaps import Resized, ScoreMap, Whole, strips
 
@@ -46,8 +46,7 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)
     for top, strip in strips(logits):
-        best = strip.amax(dim=0)
-        chosen = first_best(strip, best).numpy()
+        best, chosen = best_labels(strip)
         if threshold > 0 or with_scores:
             if temperature != 1:
                 best, strip = best / temperature, strip.div_(temperature)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter import blends, scoremaps
+from segmenter import blends, masks, scoremaps
 from segmenter.buckets import Bucket
 from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
 from tests.support.memory import PEAK
@@ -65,7 +65,7 @@ def test_the_mask_is_the_argmax_of_the_resized_logits(
     size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoremaps, "_MOST_STRIP_ELEMENTS", strip)
-    monkeypatch.setattr(blends, "_MOST_MIXED", -1)
+    monkeypatch.setattr(masks, "blended_labels", lambda _: None)
     scores = _scores(7)
     mask = _mask(scores, BUCKET, *size)
     assert mask.indices.dtype == np.uint8
@@ -80,7 +80,7 @@ def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
     size: tuple[int, int], elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blends, "_ELEMENTS", elements)
-    monkeypatch.setattr(blends, "_MOST_MIXED", 1)
+    monkeypatch.setattr(blends, "_BLEND", 0)
     scores = _scores(7)
     scores[5] = scores[2]  # of two equal labels the first is meant
     labels = blends.blended_labels(bucket_logits(scores, BUCKET, *size))
