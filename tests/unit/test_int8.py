@@ -18,6 +18,7 @@ from model import LSeg
 from model.image_encoder import ViTEncoder
 from model.int8 import Int8Conv2d, Int8Linear
 from segmenter import Segmenter
+from tests.support.int8 import needs_int8
 from tests.support.networks import SMALL, SMALL_RESNET, random_network
 
 PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(4)) * 2 - 1
@@ -38,6 +39,7 @@ def _random(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(6))
 
 
+@needs_int8
 @torch.no_grad()
 def test_a_linear_layer_is_within_a_hundredth() -> None:
     layer = nn.Linear(64, 96)
@@ -45,6 +47,7 @@ def test_a_linear_layer_is_within_a_hundredth() -> None:
     assert _relative(Int8Linear(layer)(x), layer(x)) < 0.01
 
 
+@needs_int8
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("rectified", [True, False])
@@ -72,6 +75,7 @@ def test_smoothing_alone_changes_nothing() -> None:
     torch.testing.assert_close(smoothed.logits(PIXELS, LABELS), net.logits(PIXELS, LABELS), rtol=0, atol=1e-4)
 
 
+@needs_int8
 def test_smoothing_helps_where_one_channel_is_large() -> None:
     net = random_network(SMALL)
     assert isinstance(net.image_encoder, ViTEncoder)
@@ -88,6 +92,7 @@ def test_smoothing_helps_where_one_channel_is_large() -> None:
     assert _relative(smoothed.logits(PIXELS, LABELS), expected) < _relative(plain.logits(PIXELS, LABELS), expected) / 2
 
 
+@needs_int8
 def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     options = Options(
@@ -102,6 +107,7 @@ def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint:
     assert _relative(net.logits(PIXELS, LABELS), expected) < 0.1
 
 
+@needs_int8
 def test_dequantized_layers_differ_by_the_rounding_of_weights_alone() -> None:
     for architecture in (SMALL, SMALL_RESNET):
         net = random_network(architecture)
@@ -117,6 +123,7 @@ def test_an_int8_archive_runs_on_a_processor_without_vnni(
 ) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     options = Options(small_checkpoint, tmp_path, labels=str(tmp_path / "labels.txt"), precision="int8")
+    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: True)  # as where it was made
     archive = export(options).target
     monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: False)
     with caplog.at_level("INFO"):

@@ -14,8 +14,8 @@ from torch import Tensor
 from demo.weights_file import WEIGHTS
 from export.exporter import Options, Summary, export
 from model import LSeg
-from model.int8 import missing
 from tests.conftest import PROJECT
+from tests.support.int8 import needs_int8
 
 BFLOAT16 = "torch.cpu._is_avx512_bf16_supported"
 
@@ -35,7 +35,7 @@ def _precision(summary: Summary) -> str:
         return str(json.loads(archive.read("lseg.json"))["precision"])
 
 
-@pytest.mark.skipif(missing() is not None, reason=f"int8 cannot run: {missing()}")
+@needs_int8
 @pytest.mark.parametrize("fastest", ["int8", "bfloat16"])
 def test_the_fastest_of_those_that_fit_is_taken(
     fastest: str, options: Options, monkeypatch: pytest.MonkeyPatch
