@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import endpoint, engines, load, machine, operators, overhead, report, scenes
 from bench.rows import RESULTS, write_rows
 from bench.setting import Setting
+from model.int8 import missing
 
 
 def main() -> int:
@@ -48,6 +49,11 @@ def main() -> int:
     return 0
 
 
+def _precisions() -> list[str]:
+    """Those that this machine can run."""
+    return ["float32", "bfloat16"] + (["int8"] if missing() is None else [])
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed and memory beside the naive path.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the CSV files")
@@ -64,10 +70,10 @@ def _options() -> argparse.Namespace:
         command.add_argument("checkpoint", type=Path, help="a full-size checkpoint; random weights will do")
         command.add_argument("--store", type=Path, default=Path("build/bench"), help="its archives, made where absent")
         command.add_argument("--runs", type=int, default=5)
-        command.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
+        command.add_argument("--precisions", nargs="+", default=_precisions())
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
-    command.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8"])
+    command.add_argument("--precisions", nargs="+", default=_precisions())
     command = commands.add_parser("overhead", help="what a request costs besides the network, with the bundled model")
     command.add_argument("--runs", type=int, default=100)
     command.add_argument("--checkpoint", type=Path, help="one at full size, to be measured as well")
