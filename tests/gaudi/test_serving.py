@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import pytest
 import requests
-import yaml
 from PIL import Image
 
 from segmenter import Config, Segmenter
@@ -21,8 +20,10 @@ from server import LocalServer
 from tests.gaudi.process import SIMULATED
 from tests.serving.conftest import export_archive, running
 from tests.support.pictures import encoded, noise
+from tests.support.waiting import eventually
 
 LABELS = ("sky", "tree", "a red car", "other")
+COPIED = 30  # seconds: TorchServe may answer before it has copied the last lines a worker wrote
 SIZES = [(96, 128), (300, 20), (77, 77), (640, 480), (33, 1000)]
 
 
@@ -82,26 +83,9 @@ def _log(server: LocalServer) -> str:
     return (server.logs / "model_log.log").read_text(errors="replace")
 
 
-def _eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether `holds` within that time: TorchServe may answer before it has copied the last lines a worker wrote."""
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return holds()
-
-
 def _cards(server: LocalServer) -> list[str]:
     """The card of each worker that says it is ready, in the order of the log."""
     return re.findall(r"Ready on hpu \(GAUDI2, module (\d), lazy, float32\)", _log(server))
-
-
-def _warm_up(server: LocalServer) -> float:
-    description = requests.get(
-        f"{server.addresses.management_url}/models/lseg", params={"customized": "true"}, timeout=60
-    ).json()[0]["customizedMetadata"]
-    graphs = yaml.safe_load(description)["graphs"]
-    assert graphs["cold"] == [] and graphs["fallbacks"] == 0
-    return float(graphs["warm_up_seconds"])
 
 
 def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer, archive: Path) -> None:
@@ -136,12 +120,12 @@ def test_the_cards_metrics_are_published(server: LocalServer) -> None:
 
 def test_workers_take_a_card_each_and_the_fifth_is_refused_without_harm(server: LocalServer) -> None:
     assert _scale(server, 4).status_code == 200
-    assert _eventually(lambda: sorted(_cards(server)[-4:]) == ["0", "1", "2", "3"]), _cards(server)
+    assert eventually(lambda: sorted(_cards(server)[-4:]) == ["0", "1", "2", "3"], COPIED), _cards(server)
     before = {worker["pid"] for worker in server.workers("lseg")}
     refused = _scale(server, 5)
     assert refused.status_code >= 400
     reason = "all 4 Gaudi cards (modules 0, 1, 2, 3) are taken by other workers; accepted: up to 4 workers"
-    assert _eventually(lambda: reason in _log(server)), _log(server)
+    assert eventually(lambda: reason in _log(server), COPIED), _log(server)
     assert _scale(server, 4).status_code == 200
     _predict(server, noise(60, 60))
     assert before <= {worker["pid"] for worker in server.workers("lseg")}
@@ -168,7 +152,7 @@ def test_a_killed_workers_card_is_taken_over(server: LocalServer, folder: Path) 
     holders = _holders(folder)
     killed = server.workers("lseg")[0]["pid"]
     psutil.Process(killed).kill()
-    assert _eventually(lambda: killed not in _holders(folder).values() and _all_ready(server), seconds=120)
+    assert eventually(lambda: killed not in _holders(folder).values() and _all_ready(server), 120)
     after = _holders(folder)
     changed = {card for card in after if after[card] != holders[card]}
     assert changed == {card for card, pid in holders.items() if pid == killed}

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from server import LocalServer
 from server.java import java_environment
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses
+from tests.support.waiting import eventually
 
 PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
 
@@ -112,10 +112,7 @@ def test_the_server_of_the_project_starts_and_stops_by_its_command(archive: Path
     finally:
         stop = subprocess.run([*command, "stop"], cwd=PROJECT, capture_output=True, text=True)
     assert "server stopped" in stop.stdout
-    deadline = time.monotonic() + 30
-    while _listens(8080) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not _listens(8080)
+    assert eventually(lambda: not _listens(8080), 30)
 
 
 def _listens(port: int) -> bool:

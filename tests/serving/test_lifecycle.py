@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from client import ClientError, LSegClient
 from segmenter.archive import CONFIG_FILE
 from server import LocalServer, ServerError
 from tests.serving.conftest import export_archive, free_addresses, running
+from tests.support.waiting import eventually
 
 PATIENCE = 120  # seconds for anything that only takes a busy machine longer
 
@@ -26,13 +26,12 @@ def _scale(server: LocalServer, count: int) -> None:
     wanted = {"min_worker": str(count), "max_worker": str(count), "synchronous": "false"}
     answer = requests.put(url, params=wanted, timeout=30)
     assert answer.status_code == 202
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+
+    def scaled() -> bool:
         workers = server.workers("lseg")
-        if len(workers) == count and all(worker["status"] == "READY" for worker in workers):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"not {count} workers within {PATIENCE} s: {server.workers('lseg')}")
+        return len(workers) == count and all(worker["status"] == "READY" for worker in workers)
+
+    assert eventually(scaled, PATIENCE), f"not {count} workers within {PATIENCE} s: {server.workers('lseg')}"
 
 
 def test_scaling_up_and_down_under_requests_fails_none(server: LocalServer, photo: bytes) -> None:
@@ -80,12 +79,12 @@ def test_stopping_leaves_no_process_and_no_unpacked_model(archive: Path, tmp_pat
 def test_a_killed_worker_comes_back(server: LocalServer, url: str, photo: bytes) -> None:
     (worker,) = server.workers("lseg")
     psutil.Process(worker["pid"]).kill()
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+
+    def back() -> bool:
         (now,) = server.workers("lseg")
-        if now["status"] == "READY" and now["pid"] != worker["pid"]:
-            break
-        time.sleep(0.2)
+        return bool(now["status"] == "READY" and now["pid"] != worker["pid"])
+
+    assert eventually(back, PATIENCE)
     assert requests.post(url, files={"image": photo}, timeout=60).status_code == 200
 
 
