@@ -16,7 +16,6 @@ from bench.timing import interleaved
 from demo.cache import FIRST_TEST_SEED
 from demo.scenes import draw_scene
 from demo.trials import NAMES
-from segmenter.threads import usable_cores
 from server import LocalServer
 
 _SIZE = (640, 480)
@@ -49,8 +48,11 @@ def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row
 def _measured(
     folder: Path, name: str, archive: Path, photos: Sequence[Photo], label_sets: Sequence[Sequence[str]]
 ) -> list[Row]:
-    """A row for each of `label_sets`; of the photos the first goes before all, and the clock starts at the second."""
-    server = LocalServer(folder / "run", environment={"OMP_NUM_THREADS": str(usable_cores())})
+    """A row for each of `label_sets`; of the photos the first goes before all, and the clock starts at the second.
+
+    The worker finds by itself that it is alone, as it does wherever nobody chooses its threads.
+    """
+    server = LocalServer(folder / "run")
     server.start(archive.parent, [f"model={archive.name}"])
     try:
         server.wait_until_ready("model")

@@ -76,6 +76,8 @@ class LSegHandler:
         if self.metrics is not None:
             self.metrics.report(context.metrics)
         self.memory.end()
+        if self.threads is not None:
+            self.threads.look_soon()
         return [answer.body for answer in answers]
 
     def _answers(self, data: list[Row], headers: list[Headers]) -> list[Answer]:

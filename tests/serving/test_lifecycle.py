@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from client import ClientError, LSegClient
 from segmenter.archive import CONFIG_FILE
+from segmenter.threads import threads_per_worker, usable_cores
 from server import LocalServer, ServerError
 from tests.serving.conftest import export_archive, free_addresses, running
 from tests.support.waiting import eventually
@@ -61,6 +63,26 @@ def test_scaling_up_and_down_under_requests_fails_none(server: LocalServer, phot
     assert len(shapes) > 10
     assert set(shapes) == {(300, 451)}
     assert not failures
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core is not shared out")
+def test_workers_share_the_cores(archive: Path, tmp_path: Path, photo: bytes) -> None:
+    """Both take half as soon as there are two, and the first all of them again when it is alone."""
+    with running(archive, tmp_path / "run", OMP_NUM_THREADS="") as server:  # empty: nobody has chosen a number
+        url = f"{server.addresses.inference_url}/predictions/lseg"
+
+        def computing_with(threads: int) -> set[str]:
+            """The workers whose last word on it was that number."""
+            assert requests.post(url, files={"image": photo}, timeout=60).status_code == 200
+            lines = (server.logs / "model_log.log").read_text()
+            last = dict(re.findall(r"(W-\d+)-lseg\S* .* Computing with (\d+) threads", lines))
+            return {worker for worker, number in last.items() if int(number) == threads}
+
+        _scale(server, 2)
+        half = threads_per_worker(2)
+        assert eventually(lambda: len(computing_with(half)) == 2, PATIENCE)
+        _scale(server, 1)
+        assert eventually(lambda: len(computing_with(usable_cores())) == 1, PATIENCE)
 
 
 def test_stopping_leaves_no_process_and_no_unpacked_model(archive: Path, tmp_path: Path) -> None:
