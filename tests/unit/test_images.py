@@ -102,6 +102,22 @@ def test_a_progressive_jpeg_equals_the_baseline_one() -> None:
     np.testing.assert_array_equal(_decode(progressive), _decode(encoded(PICTURE, "JPEG", quality=95)))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": 2}, {"subsampling": 1}, {"subsampling": 0}, {"progressive": True}, {"keep_rgb": True}],
+    ids=["4:2:0", "4:2:2", "4:4:4", "progressive", "rgb"],
+)
+@pytest.mark.parametrize("ending", [b"", b"behind the end"], ids=["whole", "longer"])
+def test_a_jpeg_has_the_values_that_pillow_finds(options: dict[str, object], ending: bytes) -> None:
+    data = encoded(noise(61, 83), "JPEG", quality=80, **options) + ending
+    np.testing.assert_array_equal(_decode(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_a_grey_jpeg_has_the_values_that_pillow_finds() -> None:
+    data = encoded(np.ascontiguousarray(noise(61, 83)[..., 0]), "JPEG", quality=80)
+    np.testing.assert_array_equal(_decode(data), _as_grey_rgb(np.asarray(Image.open(io.BytesIO(data)))))
+
+
 def test_a_cmyk_jpeg_is_shown_in_its_colours() -> None:
     inks = np.dstack([255 - PICTURE, np.zeros((HEIGHT, WIDTH), np.uint8)])
     data = encoded(Image.frombytes("CMYK", (WIDTH, HEIGHT), inks.tobytes()), "JPEG", quality=95)
