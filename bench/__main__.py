@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import endpoint, engines, load, machine, operators, overhead, report, scenes
+from bench import decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
 from bench.rows import RESULTS, write_rows
 from bench.setting import Setting
 from model.int8 import missing
@@ -26,6 +26,9 @@ def main() -> int:
     if options.command == "scenes":
         rows = scenes.measure(tuple(options.precisions), options.scenes)
         print(write_rows(rows, "scenes", options.results))
+        return 0
+    if options.command == "decoding":
+        print(write_rows(decoding.measure(options.runs), "decoding", options.results))
         return 0
     if options.command == "overhead":
         with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
@@ -77,6 +80,8 @@ def _options() -> argparse.Namespace:
     command = commands.add_parser("overhead", help="what a request costs besides the network, with the bundled model")
     command.add_argument("--runs", type=int, default=100)
     command.add_argument("--checkpoint", type=Path, help="one at full size, to be measured as well")
+    command = commands.add_parser("decoding", help="JPEGs to pixels, against Pillow alone")
+    command.add_argument("--runs", type=int, default=20)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the README's table and plot")
     return parser.parse_args()

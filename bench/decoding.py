@@ -1,0 +1,58 @@
+"""A JPEG to pixels: as it is served, against Pillow alone."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from bench.rows import Row
+from bench.setting import picture
+from bench.timing import interleaved
+from segmenter.images import decode_image
+
+_SIZES = ((640, 480), (1920, 1080), (4000, 3000), (6000, 4000))
+_TURNED = 6  # EXIF's number for a photo taken upright
+_MOST_PIXELS = 100_000_000
+
+
+def measure(runs: int) -> list[Row]:
+    """Two rows for each size, as the camera was held across and upright."""
+    return [row for size in _SIZES for orientation in (1, _TURNED) for row in _rows(size, orientation, runs)]
+
+
+def _rows(size: tuple[int, int], orientation: int, runs: int) -> list[Row]:
+    data = _photo(size, orientation)
+    naive, served = partial(_by_pillow, data), partial(decode_image, data, _MOST_PIXELS)
+    agreement = float(np.mean(naive() == served()))
+    times = interleaved({"naive": naive, "served": served}, runs)
+    return [
+        Row(
+            scenario="decoding",
+            path=name,
+            where="process",
+            labels=0,
+            image=f"{size[0]}x{size[1]}",
+            ratio=times["naive"].median / each.median,
+            agreement=None if name == "naive" else agreement,
+            note="turned by EXIF" if orientation == _TURNED else "",
+            **each.columns(),  # type: ignore[arg-type]
+        )
+        for name, each in times.items()
+    ]
+
+
+def _photo(size: tuple[int, int], orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(picture(*size).pixels).save(buffer, "JPEG", quality=92, exif=exif)
+    return buffer.getvalue()
+
+
+def _by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image))
