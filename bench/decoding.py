@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from bench.rows import Row
-from bench.setting import picture
+from bench.setting import jpeg, picture
 from bench.timing import interleaved
 from segmenter.images import decode_image
 
@@ -21,11 +21,11 @@ _MOST_PIXELS = 100_000_000
 
 def measure(runs: int) -> list[Row]:
     """Two rows for each size, as the camera was held across and upright."""
-    return [row for size in _SIZES for orientation in (1, _TURNED) for row in _rows(size, orientation, runs)]
+    return [row for size in _SIZES for orientation in (None, _TURNED) for row in _rows(size, orientation, runs)]
 
 
-def _rows(size: tuple[int, int], orientation: int, runs: int) -> list[Row]:
-    data = _photo(size, orientation)
+def _rows(size: tuple[int, int], orientation: int | None, runs: int) -> list[Row]:
+    data = jpeg(picture(*size).pixels, orientation)
     naive, served = partial(_by_pillow, data), partial(decode_image, data, _MOST_PIXELS)
     agreement = float(np.mean(naive() == served()))
     times = interleaved({"naive": naive, "served": served}, runs)
@@ -43,14 +43,6 @@ def _rows(size: tuple[int, int], orientation: int, runs: int) -> list[Row]:
         )
         for name, each in times.items()
     ]
-
-
-def _photo(size: tuple[int, int], orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    Image.fromarray(picture(*size).pixels).save(buffer, "JPEG", quality=92, exif=exif)
-    return buffer.getvalue()
 
 
 def _by_pillow(data: bytes) -> npt.NDArray[np.uint8]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-
-from PIL import Image
 
 from bench.endpoint import Served, stage_columns
 from bench.rows import Row
 from bench.scenes import CONFIG, exported
-from bench.setting import PROJECT, Photo, Setting, labels, picture
+from bench.setting import PROJECT, Photo, Setting, jpeg, labels, picture
 from bench.timing import interleaved
 from demo.cache import FIRST_TEST_SEED
 from demo.scenes import draw_scene
@@ -84,6 +81,4 @@ def _row(name: str, served: Served) -> Row:
 
 def _scene(number: int) -> Photo:
     image = draw_scene(FIRST_TEST_SEED + number, _SIZE).image
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92)
-    return Photo(buffer.getvalue(), image)
+    return Photo(jpeg(image), image)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
 from bench.naive import Naive
 from labelsets import published_labels
@@ -70,7 +70,16 @@ def picture(width: int, height: int, number: int = 0) -> Photo:
     """The bundled photo at a size, moved sideways by `number` pixels: each number is an image never seen before."""
     with Image.open(_PHOTO) as photo:
         pixels = np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    content = jpeg(np.roll(pixels, number, axis=1))
+    with Image.open(io.BytesIO(content)) as saved:
+        return Photo(content, np.asarray(saved))
+
+
+def jpeg(pixels: npt.NDArray[np.uint8], orientation: int | None = None) -> bytes:
+    """The file of `pixels` [height, width, 3] at a camera's quality; `orientation` is how EXIF says to turn them."""
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ExifTags.Base.Orientation] = orientation
     buffer = io.BytesIO()
-    Image.fromarray(np.roll(pixels, number, axis=1)).save(buffer, "JPEG", quality=92)
-    with Image.open(buffer) as saved:
-        return Photo(buffer.getvalue(), np.asarray(saved))
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92, exif=exif.tobytes() if exif else b"")
+    return buffer.getvalue()
