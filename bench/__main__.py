@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
-from bench.rows import RESULTS, write_rows
-from bench.setting import Setting
-from model.int8 import missing
+from lseg_serve.bench import decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
+from lseg_serve.bench.rows import RESULTS, write_rows
+from lseg_serve.bench.setting import Setting
+from lseg_serve.model.int8 import unavailable_reason
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def main() -> int:
 
 def _precisions() -> list[str]:
     """Those that this machine can run."""
-    return ["float32", "bfloat16"] + (["int8"] if missing() is None else [])
+    return ["float32", "bfloat16"] + (["int8"] if unavailable_reason() is None else [])
 
 
 def _options() -> argparse.Namespace:

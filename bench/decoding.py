@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from bench.rows import Row
-from bench.setting import jpeg, picture
-from bench.timing import interleaved
-from segmenter.images import decode_image
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.setting import jpeg, picture
+from lseg_serve.bench.timing import interleaved
+from lseg_serve.segmenter import decode_image
 
 _SIZES = ((640, 480), (1920, 1080), (4000, 3000), (6000, 4000))
 _TURNED = 6  # EXIF's number for a photo taken upright

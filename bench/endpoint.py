@@ -19,15 +19,14 @@ import numpy.typing as npt
 import psutil
 import requests
 
-from bench.naive import Naive
-from bench.rows import Row
-from bench.setting import Photo, Setting, labels, model_name, picture
-from bench.timing import Times, interleaved
-from client.lseg_client import read_mask
-from segmenter.buckets import choose_bucket, make_buckets
-from segmenter.config import StaticImageSizeParams
-from segmenter.threads import usable_cores
-from server import LocalServer
+from lseg_serve.bench.naive import Naive
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.setting import Photo, Setting, labels, model_name, picture
+from lseg_serve.bench.timing import Times, interleaved
+from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.handler.process.threads import usable_cores
+from lseg_serve.segmenter import StaticImageSizeParams, choose_bucket, make_buckets
+from lseg_serve.server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
 COUNTS = (1, 20, 150)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.flops import Work, counted
-from bench.machine import Machine
-from bench.rows import Row
-from bench.setting import Setting, labels, picture
-from bench.timing import interleaved
-from model import LSeg
-from model.fusion import upsample
-from segmenter.buckets import Bucket, fit
+from lseg_serve.bench.flops import Work, counted
+from lseg_serve.bench.machine import Machine
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.setting import Setting, labels, picture
+from lseg_serve.bench.timing import interleaved
+from lseg_serve.model import LSeg
+from lseg_serve.model.fusion import upsample
+from lseg_serve.segmenter import Bucket, resize_to_bucket
 
 _SIDE = 480
 _LABELS = 20
@@ -40,7 +40,7 @@ def measure(setting: Setting, machine: Machine, runs: int) -> list[Row]:
     """Rows of a 480x480 image with 20 labels: naive and each precision; known labels, and a known image."""
     naive, nets = setting.naive(), {name: each.net for name, each in setting.segmenters().items()}
     names = labels(_LABELS)
-    pixels = fit(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
+    pixels = resize_to_bucket(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
     text = next(iter(nets.values())).encode_labels(names)[None]
     known = {name: net.image_features(pixels) for name, net in nets.items()}
     ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.logits(pixels, names)}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.int8 import Int8Conv2d, Int8Linear
+from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 import psutil
 import requests
 
-from bench.endpoint import Served, serving, worker_processes
-from bench.rows import Row
-from bench.setting import Setting, labels, model_name, picture
-from segmenter.threads import threads_per_worker
-from server import LocalServer
+from lseg_serve.bench.endpoint import Served, serving, worker_processes
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.setting import Setting, labels, model_name, picture
+from lseg_serve.handler.process.threads import threads_per_worker
+from lseg_serve.server import LocalServer
 
 WORKERS = (1, 2, 4)
 CLIENTS = (1, 4, 16)

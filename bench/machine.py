@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from bench.rows import RESULTS
-from bench.timing import interleaved
+from lseg_serve.bench.rows import RESULTS
+from lseg_serve.bench.timing import interleaved
 
 _SIDE = 2048  # of the matrices: 25 MB in float32, far beyond any cache of one core
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_int8")

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-import model  # noqa: F401 - lets clip be imported beside a CPU build of torch
+import lseg_serve.model  # noqa: F401 - lets clip be imported beside a CPU build of torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # clip imports the deprecated pkg_resources

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.endpoint import Served, stage_columns
-from bench.rows import Row
-from bench.scenes import CONFIG, exported
-from bench.setting import PROJECT, Photo, Setting, jpeg, labels, picture
-from bench.timing import interleaved
-from demo.cache import FIRST_TEST_SEED
-from demo.scenes import draw_scene
-from demo.trials import NAMES
-from server import LocalServer
+from lseg_serve.bench.endpoint import Served, stage_columns
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.scenes import CONFIG, exported
+from lseg_serve.bench.setting import PROJECT, Photo, Setting, jpeg, labels, picture
+from lseg_serve.bench.timing import interleaved
+from lseg_serve.demo.cache import FIRST_TEST_SEED
+from lseg_serve.demo.scenes import draw_scene
+from lseg_serve.demo.trials import NAMES
+from lseg_serve.server import LocalServer
 
 _SIZE = (640, 480)
 _LABELS = 20

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from bench import machine
-from bench.machine import Machine
-from bench.rows import RESULTS, Row, read_rows
-from bench.setting import PROJECT
+from lseg_serve.bench import machine
+from lseg_serve.bench.machine import Machine
+from lseg_serve.bench.rows import RESULTS, Row, read_rows
+from lseg_serve.bench.setting import PROJECT
 
 README = PROJECT / "README.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"

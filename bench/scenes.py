@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.rows import Row
-from bench.setting import PROJECT
-from demo.measure import Confusion
-from demo.trials import NAMES, test_scenes
-from demo.weights_file import WEIGHTS
-from segmenter import Segmenter
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.setting import PROJECT
+from lseg_serve.demo.measure import Confusion
+from lseg_serve.demo.trials import NAMES, test_scenes
+from lseg_serve.demo.weights_file import WEIGHTS
+from lseg_serve.segmenter import Segmenter
 
 CONFIG = PROJECT / "demo" / "model-config.yaml"
 

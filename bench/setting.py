@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from bench.naive import Naive
-from labelsets import published_labels
-from model import read_checkpoint
-from segmenter import Segmenter
+from lseg_serve.bench.naive import Naive
+from lseg_serve.labelsets import published_labels
+from lseg_serve.model import read_checkpoint
+from lseg_serve.segmenter import Segmenter
 
 PROJECT = Path(__file__).resolve().parent.parent
 _PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"

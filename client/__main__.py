@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from client.lseg_client import ClientError, LSegClient
+from lseg_serve.client.lseg_client import ClientError, LSegClient
 
 
 def main() -> int:

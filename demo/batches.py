@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from demo.cache import Shelf
-from demo.questions import Question, ask
-from demo.repaint import repaint
-from demo.views import Showing, through_windows, whole
+from lseg_serve.demo.cache import Shelf
+from lseg_serve.demo.questions import Question, ask
+from lseg_serve.demo.repaint import repaint
+from lseg_serve.demo.views import Showing, through_windows, whole
 
 _ORDER_STREAM, _QUESTION_STREAM = 1, 2
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from demo.preset import BUCKETS, half_resolution
-from demo.scenes import LARGEST, SMALLEST, Scene, draw_scene
-from segmenter.buckets import Bucket, choose_bucket
+from lseg_serve.demo.preset import BUCKETS, half_resolution
+from lseg_serve.demo.scenes import LARGEST, SMALLEST, Scene, draw_scene
+from lseg_serve.segmenter import Bucket, choose_bucket
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from client import LSegClient, Mask
-from demo.scenes import draw_scene
+from lseg_serve.client import LSegClient, Mask
+from lseg_serve.demo.scenes import draw_scene
 
 PICTURES = Path(__file__).parent / "pictures"
 SCENE = PICTURES / "village.jpg"

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from model import LSeg
-from model.architecture import Architecture
-from segmenter import Config
-from segmenter.buckets import Bucket, make_buckets
+from lseg_serve.model import LSeg
+from lseg_serve.model.architecture import Architecture
+from lseg_serve.segmenter import Bucket, Config, make_buckets
 
 # A head has 64 channels in the image encoder and in the text tower, as in every published LSeg.
 ARCHITECTURE = Architecture(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from demo.views import OUTSIDE
-from demo.vocabulary import COLOUR_INDEX, COLOURS, HELD_OUT_PAIRS, LABELS, NO_COLOUR, THING, hypernyms, words
+from lseg_serve.demo.views import OUTSIDE
+from lseg_serve.demo.vocabulary import COLOUR_INDEX, COLOURS, HELD_OUT_PAIRS, LABELS, NO_COLOUR, THING, hypernyms, words
 
 Pixels = npt.NDArray[np.uint8]
 

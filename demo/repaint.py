@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from demo.drawing.paints import PAINTS
-from demo.views import OUTSIDE, View
-from demo.vocabulary import HELD_OUT_PAIRS, pairs_present
+from lseg_serve.demo.drawing.paints import PAINTS
+from lseg_serve.demo.views import OUTSIDE, View
+from lseg_serve.demo.vocabulary import HELD_OUT_PAIRS, pairs_present
 
 # RGB -> luma, blue and red difference (ITU-R BT.601). Turning the two differences turns hues and keeps brightness.
 _TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])

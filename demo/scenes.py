@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from demo.drawing import buildings, land, plants, sky, water
-from demo.drawing.camera import choose_tilt, expose, margin_size, tilted
-from demo.drawing.canvas import Canvas
-from demo.drawing.layout import Layout, Place, thing_of
-from demo.drawing.light import Light, draw_light
-from demo.drawing.paints import HeldOut, choose_colour, paint_of
-from demo.drawing.sprite import Sprite
-from demo.drawing.themes import FLYING, THEMES, Band, Theme
-from demo.drawing.things import FROM_BEHIND, THINGS, Thing
-from demo.vocabulary import CLASS_INDEX, COLOUR_INDEX, HELD_OUT_PAIRS, pairs_present
+from lseg_serve.demo.drawing import buildings, land, plants, sky, water
+from lseg_serve.demo.drawing.camera import choose_tilt, expose, margin_size, tilted
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.layout import Layout, Place, thing_of
+from lseg_serve.demo.drawing.light import Light, draw_light
+from lseg_serve.demo.drawing.paints import HeldOut, choose_colour, paint_of
+from lseg_serve.demo.drawing.sprite import Sprite
+from lseg_serve.demo.drawing.themes import FLYING, THEMES, Band, Theme
+from lseg_serve.demo.drawing.things import FROM_BEHIND, THINGS, Thing
+from lseg_serve.demo.vocabulary import CLASS_INDEX, COLOUR_INDEX, HELD_OUT_PAIRS, pairs_present
 
 SMALLEST, LARGEST = 64, 2000
 

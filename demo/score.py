@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.preset import IMAGE_SIZES
-from demo.trials import NAMES, try_alone, try_held_out_pairs, try_words
-from demo.weights_file import WEIGHTS
-from segmenter import Config, Segmenter
+from lseg_serve.demo.preset import IMAGE_SIZES
+from lseg_serve.demo.trials import NAMES, try_alone, try_held_out_pairs, try_words
+from lseg_serve.demo.weights_file import WEIGHTS
+from lseg_serve.segmenter import Config, Segmenter
 
 _LOG = logging.getLogger(__name__)
 

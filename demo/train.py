@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from demo.batches import Batch, Batches
-from demo.cache import open_cache
-from demo.parallel import average_gradients, average_statistics, launch, own_rank, process_count
-from demo.preset import new_network
-from demo.questions import IGNORED
-from demo.views import Showing
-from demo.weights_file import WEIGHTS, save_compact
-from model import LSeg
-from model.text_encoder import tokenize
+from lseg_serve.demo.batches import Batch, Batches
+from lseg_serve.demo.cache import open_cache
+from lseg_serve.demo.parallel import average_gradients, average_statistics, launch, own_rank, process_count
+from lseg_serve.demo.preset import new_network
+from lseg_serve.demo.questions import IGNORED
+from lseg_serve.demo.views import Showing
+from lseg_serve.demo.weights_file import WEIGHTS, save_compact
+from lseg_serve.model import LSeg
+from lseg_serve.model.text_encoder import tokenize
 
 _LOG = logging.getLogger(__name__)
 _REPORT_STEPS, _SAVE_STEPS = 50, 100

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from demo.cache import FIRST_TEST_SEED, scene_size
-from demo.measure import Confusion, Overlaps
-from demo.scenes import Scene, draw_scene
-from demo.vocabulary import HELD_OUT_PAIRS, LABELS, pairs_present, phrase_mask
-from segmenter import Segmenter
+from lseg_serve.demo.cache import FIRST_TEST_SEED, scene_size
+from lseg_serve.demo.measure import Confusion, Overlaps
+from lseg_serve.demo.scenes import Scene, draw_scene
+from lseg_serve.demo.vocabulary import HELD_OUT_PAIRS, LABELS, pairs_present, phrase_mask
+from lseg_serve.segmenter import Segmenter
 
 NAMES: tuple[str, ...] = tuple(label.name for label in LABELS)
 

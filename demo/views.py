@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from demo.preset import WINDOW, half_resolution, smaller
-from segmenter.buckets import BLACK
+from lseg_serve.demo.preset import WINDOW, half_resolution, smaller
+from lseg_serve.segmenter import BLACK
 
 Pixels = npt.NDArray[np.uint8]
 

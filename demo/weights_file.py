@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from model import LSeg
-from model.weights import save_weights
+from lseg_serve.model import LSeg
+from lseg_serve.model.weights import save_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "lseg-scenes.safetensors"
 

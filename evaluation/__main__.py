@@ -13,14 +13,14 @@ from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from evaluation.errors import EvaluationError
-from evaluation.journal import Journal
-from evaluation.prepare import prepare_ade20k
-from evaluation.report import headline_rows, write_report
-from evaluation.runner import Server, Session, check_server, run
-from evaluation.samples import Sample, ade20k_samples, folder_samples, read_labels
-from evaluation.truth import TruthRule
-from evaluation.zero_shot import (
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.journal import Journal
+from lseg_serve.evaluation.prepare import prepare_ade20k
+from lseg_serve.evaluation.report import headline_rows, write_report
+from lseg_serve.evaluation.runner import Server, Session, check_server, run
+from lseg_serve.evaluation.samples import Sample, ade20k_samples, folder_samples, read_labels
+from lseg_serve.evaluation.truth import TruthRule
+from lseg_serve.evaluation.zero_shot import (
     FOLDS,
     Pair,
     check_pairs,

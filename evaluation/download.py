@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from evaluation.errors import EvaluationError
+from lseg_serve.evaluation.errors import EvaluationError
 
 _CHUNK = 1 << 17  # what a broken connection may cost
 _SECONDS = 60  # without a byte

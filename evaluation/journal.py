@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.errors import EvaluationError
-from evaluation.metrics import Counts
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.metrics import Counts
 
 FILE = "results.jsonl"
 

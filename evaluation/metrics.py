@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.truth import IGNORED, Indices
+from lseg_serve.evaluation.truth import IGNORED, Indices
 
 Counts = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float64]

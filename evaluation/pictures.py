@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from evaluation.samples import Sample
-from evaluation.truth import IGNORED, read_truth
+from lseg_serve.evaluation.samples import Sample
+from lseg_serve.evaluation.truth import IGNORED, read_truth
 
 Pixels = npt.NDArray[np.uint8]
 

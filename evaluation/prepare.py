@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evaluation.download import download
-from evaluation.errors import EvaluationError
-from evaluation.samples import ade20k_root
+from lseg_serve.evaluation.download import download
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.samples import ade20k_root
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.journal import Journal, Record, add_cells
-from evaluation.metrics import Counts, Metrics, measure
-from evaluation.page import Pictures, Table, write_page
-from evaluation.pictures import comparison
-from evaluation.runner import Session
-from evaluation.samples import Sample
-from evaluation.tables import LABEL_HEADER, label_rows, latency, write_confusion, write_csv, write_json
+from lseg_serve.evaluation.journal import Journal, Record, add_cells
+from lseg_serve.evaluation.metrics import Counts, Metrics, measure
+from lseg_serve.evaluation.page import Pictures, Table, write_page
+from lseg_serve.evaluation.pictures import comparison
+from lseg_serve.evaluation.runner import Session
+from lseg_serve.evaluation.samples import Sample
+from lseg_serve.evaluation.tables import LABEL_HEADER, label_rows, latency, write_confusion, write_csv, write_json
 
 _WORST = 8
 _MASKS = "masks"

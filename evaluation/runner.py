@@ -13,12 +13,12 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from client import ClientError, LSegClient, Mask
-from evaluation.errors import EvaluationError
-from evaluation.journal import Journal, Record, cells_of
-from evaluation.metrics import confusion_matrix
-from evaluation.samples import Sample
-from evaluation.truth import Indices, read_truth
+from lseg_serve.client import ClientError, LSegClient, Mask
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.journal import Journal, Record, cells_of
+from lseg_serve.evaluation.metrics import confusion_matrix
+from lseg_serve.evaluation.samples import Sample
+from lseg_serve.evaluation.truth import Indices, read_truth
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.errors import EvaluationError
-from evaluation.truth import TruthRule
-from labelsets import NAMES, published_labels
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.truth import TruthRule
+from lseg_serve.labelsets import NAMES, published_labels
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

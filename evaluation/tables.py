@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.journal import Record
-from evaluation.metrics import Counts, Metrics
+from lseg_serve.evaluation.journal import Record
+from lseg_serve.evaluation.metrics import Counts, Metrics
 
 PERCENTILES = (50, 90, 95, 99)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from evaluation.errors import EvaluationError
+from lseg_serve.evaluation.errors import EvaluationError
 
 IGNORED = -1
 _UNKNOWN = -2

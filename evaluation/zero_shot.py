@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.errors import EvaluationError
-from evaluation.journal import Journal, Record
-from evaluation.metrics import Counts, measure
-from evaluation.page import Table, write_page
-from evaluation.report import failure_warning, total_confusion
-from evaluation.runner import Session
-from evaluation.samples import Sample
-from evaluation.tables import latency, write_csv, write_json
-from evaluation.truth import TruthRule, read_truth
-from labelsets import published_labels
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.journal import Journal, Record
+from lseg_serve.evaluation.metrics import Counts, measure
+from lseg_serve.evaluation.page import Table, write_page
+from lseg_serve.evaluation.report import failure_warning, total_confusion
+from lseg_serve.evaluation.runner import Session
+from lseg_serve.evaluation.samples import Sample
+from lseg_serve.evaluation.tables import latency, write_csv, write_json
+from lseg_serve.evaluation.truth import TruthRule, read_truth
+from lseg_serve.labelsets import published_labels
 
 OTHERS = "others"
 FOLDS = 4

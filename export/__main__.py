@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from export.errors import ExportError
-from export.exporter import AUTO, DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
-from export.packaging import SUFFIXES
-from model.architecture import ACTIVATIONS, preset_name
+from lseg_serve.export.errors import ExportError
+from lseg_serve.export.exporter import AUTO, DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
+from lseg_serve.export.packaging import SUFFIXES
+from lseg_serve.model.architecture import ACTIVATIONS, preset_name
 
 
 def main() -> int:

@@ -11,13 +11,18 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from demo.scenes import draw_scene
-from export.errors import ExportError
-from segmenter import Config
-from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
-from segmenter.errors import SegmenterError
-from segmenter.images import decode_image
-from segmenter.jobs import Pixels
+from lseg_serve.demo.scenes import draw_scene
+from lseg_serve.export.errors import ExportError
+from lseg_serve.segmenter import (
+    Bucket,
+    Config,
+    Pixels,
+    SegmenterError,
+    choose_bucket,
+    decode_image,
+    make_buckets,
+    resize_to_bucket,
+)
 
 _COUNT = 8
 _SIZES = ((480, 480), (640, 480), (480, 640))  # width, height of drawn scenes
@@ -32,7 +37,7 @@ def calibration_pictures(folder: Path | None, config: Config) -> Iterator[Tensor
     """
     buckets = make_buckets(config.static_image_size_params)
     for image in tqdm(_images(folder, config), total=_COUNT, desc="calibrating", leave=False, disable=None):
-        yield fit(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
+        yield resize_to_bucket(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
 
 
 def probe_picture(folder: Path | None, config: Config) -> Tensor:
@@ -42,7 +47,7 @@ def probe_picture(folder: Path | None, config: Config) -> Tensor:
         ExportError: as `calibration_pictures`.
     """
     image = draw_scene(_COUNT, _SIZES[1]).image if folder is None else next(_images(folder, config))
-    return fit(image, _TEST_BUCKET)[None].contiguous()
+    return resize_to_bucket(image, _TEST_BUCKET)[None].contiguous()
 
 
 def _images(folder: Path | None, config: Config) -> Iterator[Pixels]:

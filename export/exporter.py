@@ -14,24 +14,30 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from export.calibration import calibration_pictures, probe_picture
-from export.errors import ExportError, UnfitError
-from export.label_sets import LabelSet, load_label_set
-from export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
-from export.packaging import SUFFIXES, ArchiveFormat, pack
-from export.staging import check_replaceable, publish, staging_folder
-from export.verification import TOLERANCES, Difference, Probe, check_fitness, make_probe, verify
-from export.weights import prepare
-from model import Architecture, Checkpoint, CheckpointError, LSeg, int8, read_checkpoint
-from model.weights import save_weights
-from segmenter import Config
-from segmenter.archive import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
-from segmenter.devices import kind_at_hand
-from segmenter.errors import ConfigError
+from lseg_serve.export.calibration import calibration_pictures, probe_picture
+from lseg_serve.export.errors import ExportError, UnfitError
+from lseg_serve.export.label_sets import LabelSet, load_label_set
+from lseg_serve.export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
+from lseg_serve.export.packaging import SUFFIXES, ArchiveFormat, pack
+from lseg_serve.export.staging import check_replaceable, publish, staging_folder
+from lseg_serve.export.verification import TOLERANCES, Difference, Probe, check_fitness, make_probe, verify
+from lseg_serve.export.weights import prepare
+from lseg_serve.model import Architecture, Checkpoint, CheckpointError, LSeg, int8, read_checkpoint
+from lseg_serve.model.weights import save_weights
+from lseg_serve.segmenter import (
+    CONFIG_FILE,
+    LABELS_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Config,
+    ConfigError,
+    kind_at_hand,
+)
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).parent.parent  # the package lseg_serve: the folders of the project under one name
+NAME = PROJECT.name
 DEFAULT_CONFIG = PROJECT / "config" / CONFIG_FILE
 AUTO = "auto"
 PRECISIONS = (AUTO, *TOLERANCES)
@@ -179,7 +185,7 @@ def _candidates(config: Config) -> list[str]:
     """The precisions to measure for the device at hand, the costliest to make last, and what is taken if none fits."""
     kind = kind_at_hand(config)
     if kind == "cpu":
-        there = {"bfloat16": torch.cpu._is_avx512_bf16_supported(), "int8": int8.missing() is None}
+        there = {"bfloat16": torch.cpu._is_avx512_bf16_supported(), "int8": int8.unavailable_reason() is None}
         return [*(precision for precision, supported in there.items() if supported), "float32"]
     # A Gaudi's worker lowers float32 itself, by `hpu.bfloat16`.
     return ["bfloat16" if kind == "cuda" else "float32"]
@@ -197,9 +203,11 @@ def _check_space(options: Options, checkpoint: Checkpoint) -> None:
 
 def _copy_code(folder: Path) -> None:
     """The code that runs in a worker: three packages as they are, and the file that TorchServe imports by its name."""
+    code = folder / NAME
+    _write_text(code / "__init__.py", (PROJECT / "__init__.py").read_text(encoding="utf-8"))
     for package in _PACKAGES:
         for source in sorted((PROJECT / package).rglob("*.py")):
-            _write_text(folder / source.relative_to(PROJECT), source.read_text(encoding="utf-8"))
+            _write_text(code / source.relative_to(PROJECT), source.read_text(encoding="utf-8"))
     shutil.copyfile(PROJECT / "handler" / HANDLER_FILE, folder / HANDLER_FILE)
 
 

@@ -6,11 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.errors import ExportError
-from labelsets import published_labels
-from segmenter import Config
-from segmenter.errors import InvalidLabelsError
-from segmenter.labels import checked_labels
+from lseg_serve.export.errors import ExportError
+from lseg_serve.labelsets import published_labels
+from lseg_serve.segmenter import Config, InvalidLabelsError, checked_labels
 
 _PACKAGED = ("ade20k", "ade20k-published")
 

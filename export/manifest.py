@@ -11,10 +11,10 @@ from model_archiver.manifest_components.manifest import RuntimeType
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
-from export.label_sets import LabelSet
-from model import Architecture
-from model.architecture import preset_name
-from segmenter.archive import CONFIG_FILE, FORMAT, WEIGHTS_FILE
+from lseg_serve.export.label_sets import LabelSet
+from lseg_serve.model import Architecture
+from lseg_serve.model.architecture import preset_name
+from lseg_serve.segmenter import ARCHIVE_FORMAT, CONFIG_FILE, WEIGHTS_FILE
 
 HANDLER_FILE = "lseg_handler.py"
 _PACKAGES = ("torch", "timm", "clip-anytorch", "safetensors", "torchserve", "torch-model-archiver")
@@ -49,7 +49,7 @@ def lseg_manifest(
 ) -> str:
     """lseg.json: what a worker needs to load the archive, and what a person wants to know of it."""
     document: dict[str, Any] = {
-        "format": FORMAT,
+        "format": ARCHIVE_FORMAT,
         "name": name,
         "version": version,
         "checkpoint": {

@@ -15,7 +15,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from model import LSeg
+from lseg_serve.model import LSeg
 
 # How much of the difference between channels goes to the weights: the paper's alpha, equation 4.
 _STRENGTH = 0.5

@@ -14,8 +14,8 @@ from types import FrameType
 
 import psutil
 
-from export.errors import ExportError
-from segmenter.archive import MANIFEST_FILE
+from lseg_serve.export.errors import ExportError
+from lseg_serve.segmenter import MANIFEST_FILE
 
 # Hidden: TorchServe passes over hidden files when it loads a whole model store.
 _PREFIX = f".lseg-export-{socket.gethostname()}-"  # a process id means something on its own machine alone

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from export.errors import ExportError, ToleranceError, UnfitError
-from model import LSeg
-from segmenter.archive import unpack
+from lseg_serve.export.errors import ExportError, ToleranceError, UnfitError
+from lseg_serve.model import LSeg
+from lseg_serve.segmenter import unpack
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from export.smoothing import smooth
-from model import LSeg
-from model.folding import fold_batch_norm
-from model.int8 import quantize_layers
+from lseg_serve.export.smoothing import smooth
+from lseg_serve.model import LSeg
+from lseg_serve.model.folding import fold_batch_norm
+from lseg_serve.model.int8 import quantize_layers
 
 
 def prepare(net: LSeg, precision: torch.dtype, calibration: Iterable[Tensor] = ()) -> LSeg:

@@ -12,17 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import handler.pipeline
-import model
-import segmenter
-from model.fusion import upsample
-from segmenter import Config, Segmenter
-from segmenter.archive import CONFIG_FILE
+from lseg_serve import model, segmenter
+from lseg_serve.handler import pipeline
+from lseg_serve.model.fusion import upsample
+from lseg_serve.segmenter import CONFIG_FILE, Config, Segmenter
 
 
 def main(folder: Path, inputs: Path, outputs: Path) -> None:
     """Logits of the archive for the pixels in `inputs` and the first labels of its own set."""
-    for package in (model, segmenter, handler.pipeline):
+    for package in (model, segmenter, pipeline):
         if folder not in Path(str(package.__file__)).parents:
             sys.exit(f"the archive lacks the code of {package.__name__}")
     config = replace(Config.from_file(folder / CONFIG_FILE), device="cpu")

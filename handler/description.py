@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from handler.requests import FORMATS, GEOMETRIES
-from segmenter import Config, Segmenter
-from segmenter.config import MODES
-from segmenter.images import FORMATS as IMAGE_FORMATS
+from lseg_serve.handler.requests import FORMATS, GEOMETRIES
+from lseg_serve.segmenter import IMAGE_FORMATS, MODES, Config, Segmenter
 
 
 def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:

@@ -12,16 +12,14 @@ from pathlib import Path
 
 from ts.context import Context
 
-from handler.description import describe
-from handler.limits import frontend_response_limit
-from handler.metrics import DeviceMetrics
-from handler.neighbours import ThreadShare
-from handler.pipeline import Headers, Row, answer_batch
-from handler.responses import Answer, Served, error_answer
-from segmenter import Config, Segmenter
-from segmenter.devices import choose_device
-from segmenter.errors import NotReadyError
-from segmenter.memory import IdleRelease, keep_freed
+from lseg_serve.handler.description import describe
+from lseg_serve.handler.limits import frontend_response_limit
+from lseg_serve.handler.metrics import DeviceMetrics
+from lseg_serve.handler.pipeline import Headers, Row, answer_batch
+from lseg_serve.handler.process.memory import IdleRelease, keep_freed
+from lseg_serve.handler.process.workers import ThreadShare
+from lseg_serve.handler.responses import Answer, Served, error_answer
+from lseg_serve.segmenter import Config, NotReadyError, Segmenter, choose_device
 
 logger = logging.getLogger(__name__)
 

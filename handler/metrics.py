@@ -11,8 +11,7 @@ from typing import Any
 from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 
-from segmenter import Segmenter
-from segmenter.devices import GraphCounts
+from lseg_serve.segmenter import GraphCounts, Segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,17 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from handler.requests import Request, parse_request, plain_headers
-from handler.responses import Answer, Served, error_answer, make_answer
-from segmenter import Job, Segmentation, Segmenter
-from segmenter.errors import OutOfMemoryError, SegmenterError
-from segmenter.images import decode_image
-from segmenter.labels import checked_labels
+from lseg_serve.handler.requests import Request, parse_request, plain_headers
+from lseg_serve.handler.responses import Answer, Served, error_answer, make_answer
+from lseg_serve.segmenter import (
+    Job,
+    OutOfMemoryError,
+    Segmentation,
+    Segmenter,
+    SegmenterError,
+    checked_labels,
+    decode_image,
+)
 
 logger = logging.getLogger(__name__)
 

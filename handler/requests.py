@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segmenter.config import MODES
-from segmenter.errors import (
+from lseg_serve.segmenter import (
+    MODES,
     InvalidImageError,
     InvalidLabelsError,
     InvalidOptionError,

@@ -16,12 +16,10 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from handler.requests import Request
-from segmenter import Segmentation
-from segmenter.errors import ResponseTooLargeError, SegmenterError
-from segmenter.masks import UNLABELLED
-from segmenter.regions import coco_rle, find_regions, label_studio_rle, polygons
-from segmenter.render import colored, hex_color, legend, mask_png, overlaid, rgb_png
+from lseg_serve.handler.formats.pictures import colored, hex_color, legend, mask_png, overlaid, rgb_png
+from lseg_serve.handler.formats.regions import coco_rle, find_regions, label_studio_rle, polygons
+from lseg_serve.handler.requests import Request
+from lseg_serve.segmenter import UNLABELLED, ResponseTooLargeError, Segmentation, SegmenterError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -72,7 +72,7 @@ class Architecture:
         return self.patch_size if self.backbone == "vit" else LEVEL_STRIDES[-1]
 
     @property
-    def kept_blocks(self) -> tuple[int, ...]:
+    def out_indices(self) -> tuple[int, ...]:
         """Indices of the transformer blocks whose outputs become the four levels (lang-seg's `hooks`)."""
         return tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
 

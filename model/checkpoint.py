@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.architecture import Architecture
-from model.errors import CheckpointError
+from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.errors import CheckpointError
 
 # A tensor of every LSeg, which tells what a Lightning module or a wrapper puts before lang-seg's own keys.
 _LANDMARK = "scratch.head1.weight"

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from model.architecture import Architecture
-from model.checkpoint import Checkpoint
-from model.errors import CheckpointError
+from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.checkpoint import Checkpoint
+from lseg_serve.model.errors import CheckpointError
 
 _HEAD_CHANNELS = 64  # in CLIP and in every ViT that LSeg was built on, an attention head has 64 channels
 _REGULARIZER = "scratch.head_block.depthwise.depthwise.weight"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.architecture import Architecture
+from lseg_serve.model.architecture import Architecture
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.architecture import LEVEL_STRIDES, Architecture
+from lseg_serve.model.architecture import LEVEL_STRIDES, Architecture
 
 
 class ViTEncoder(nn.Module):
@@ -19,7 +19,7 @@ class ViTEncoder(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.patch_size = architecture.patch_size
-        self.kept_blocks = architecture.kept_blocks
+        self.out_indices = architecture.out_indices
         self.vit = VisionTransformer(
             img_size=architecture.position_grid * architecture.patch_size,
             patch_size=architecture.patch_size,
@@ -45,7 +45,7 @@ class ViTEncoder(nn.Module):
         levels: list[Tensor] = []
         for index, block in enumerate(self.vit.blocks):
             tokens = block(tokens)
-            if index in self.kept_blocks:
+            if index in self.out_indices:
                 levels.append(self.reassemble[len(levels)](tokens, grid))
         return levels
 

@@ -12,7 +12,7 @@ from timm.layers import use_fused_attn
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from model.fusion import Decoder, ResidualConvUnit
+from lseg_serve.model.fusion import Decoder, ResidualConvUnit
 
 _LEAST_SCALE = 1e-12  # for a channel, or an input, that is all zeros
 # Of an input's range. One less than 8 bits have: the zero point is rounded, which may push the largest value up by a
@@ -116,7 +116,7 @@ class Int8Conv2d(nn.Module):
         return conv
 
 
-def missing() -> str | None:
+def unavailable_reason() -> str | None:
     """What keeps int8 layers from being right on this machine, in words; None where they are.
 
     Without VNNI, pairs of products are added in 16 bits and cut off at their end, which changes results silently.

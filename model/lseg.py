@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model import int8
-from model.architecture import Architecture
-from model.checkpoint import Checkpoint, read_checkpoint
-from model.detection import detect_architecture
-from model.folding import fold_batch_norm
-from model.fused_scores import dot_products, doubled_cosines, fused_features
-from model.fusion import Decoder, upsample
-from model.image_encoder import ResNetEncoder, ViTEncoder
-from model.regularizer import SpatialRegularizer
-from model.text_encoder import TextEncoder, tokenize
-from model.weights import fill
+from lseg_serve.model import int8
+from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.checkpoint import Checkpoint, read_checkpoint
+from lseg_serve.model.detection import detect_architecture
+from lseg_serve.model.folding import fold_batch_norm
+from lseg_serve.model.fused_scores import dot_products, doubled_cosines, fused_features
+from lseg_serve.model.fusion import Decoder, upsample
+from lseg_serve.model.image_encoder import ResNetEncoder, ViTEncoder
+from lseg_serve.model.regularizer import SpatialRegularizer
+from lseg_serve.model.text_encoder import TextEncoder, tokenize
+from lseg_serve.model.weights import fill
 
 # lang-seg's temperature. It is in no checkpoint: lang-seg keeps exp(log(1/0.07)) as a plain tensor that never trains.
 LOGIT_SCALE = 1 / 0.07
@@ -99,7 +99,7 @@ class LSeg(nn.Module):
             raise ValueError(
                 f"precision is {dtype}, but the weights are {'' if self.architecture.int8 else 'not '}int8"
             )
-        problem = int8.missing() if dtype == torch.int8 else None
+        problem = int8.unavailable_reason() if dtype == torch.int8 else None
         if problem is not None:
             raise ValueError(f"precision is int8, but {problem}")
         if dtype != torch.int8:

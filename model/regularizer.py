@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.architecture import Architecture
+from lseg_serve.model.architecture import Architecture
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"lrelu": F.leaky_relu, "relu": F.relu, "tanh": F.tanh}
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from model.architecture import Architecture
+from lseg_serve.model.architecture import Architecture
 
 with warnings.catch_warnings():
     # clip imports pkg_resources, which warns of its own removal; setuptools is pinned below that version.

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.architecture import Architecture
-from model.checkpoint import ARCHITECTURE_KEY, Checkpoint
-from model.errors import CheckpointError
-from model.keys import is_unused, langseg_key
+from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.checkpoint import ARCHITECTURE_KEY, Checkpoint
+from lseg_serve.model.errors import CheckpointError
+from lseg_serve.model.keys import is_unused, langseg_key
 
 _NAMED_IN_ERROR = 8
 

@@ -1,7 +1,75 @@
-"""Inference: devices, shape buckets, text cache and masks. Knows nothing of HTTP or TorchServe."""
+"""Inference: images and labels in, masks out. Knows nothing of HTTP or TorchServe.
 
-from segmenter.config import Config
-from segmenter.jobs import Job, Segmentation
-from segmenter.segmenter import Segmenter
+These names are the public face: handler, export, evaluation and bench use no others of this package.
+"""
 
-__all__ = ["Config", "Job", "Segmentation", "Segmenter"]
+from lseg_serve.segmenter.archive import (
+    ARCHIVE_FORMAT,
+    CONFIG_FILE,
+    LABELS_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    unpack,
+)
+from lseg_serve.segmenter.config import MODES, Config, StaticImageSizeParams
+from lseg_serve.segmenter.devices import GraphCounts, choose_device, kind_at_hand
+from lseg_serve.segmenter.errors import (
+    ArchiveError,
+    ConfigError,
+    DeviceError,
+    InvalidImageError,
+    InvalidLabelsError,
+    InvalidOptionError,
+    InvalidRequestError,
+    NotReadyError,
+    OutOfMemoryError,
+    ResponseTooLargeError,
+    SegmenterError,
+    UnsupportedImageError,
+)
+from lseg_serve.segmenter.jobs import Job, Pixels, Segmentation
+from lseg_serve.segmenter.masks.mask import UNLABELLED
+from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket, choose_bucket, make_buckets, resize_to_bucket
+from lseg_serve.segmenter.preprocessing.images import IMAGE_FORMATS, decode_image
+from lseg_serve.segmenter.preprocessing.labels import checked_labels
+from lseg_serve.segmenter.segmenter import Segmenter
+
+__all__ = [
+    "ARCHIVE_FORMAT",
+    "BLACK",
+    "CONFIG_FILE",
+    "IMAGE_FORMATS",
+    "LABELS_FILE",
+    "MANIFEST_FILE",
+    "MODES",
+    "UNLABELLED",
+    "WEIGHTS_FILE",
+    "ArchiveError",
+    "Bucket",
+    "Config",
+    "ConfigError",
+    "DeviceError",
+    "GraphCounts",
+    "InvalidImageError",
+    "InvalidLabelsError",
+    "InvalidOptionError",
+    "InvalidRequestError",
+    "Job",
+    "NotReadyError",
+    "OutOfMemoryError",
+    "Pixels",
+    "ResponseTooLargeError",
+    "Segmentation",
+    "Segmenter",
+    "SegmenterError",
+    "StaticImageSizeParams",
+    "UnsupportedImageError",
+    "checked_labels",
+    "choose_bucket",
+    "choose_device",
+    "decode_image",
+    "kind_at_hand",
+    "make_buckets",
+    "resize_to_bucket",
+    "unpack",
+]

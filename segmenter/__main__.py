@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model import Architecture
-from model.detection import detect_architecture
-from segmenter.archive import Archive
-from segmenter.buckets import choose_bucket
-from segmenter.config import Config
-from segmenter.errors import ArchiveError, ConfigError
-from segmenter.shapes import Graph, ImageGraph, Shapes, TextGraph, bounded_shapes, feature_pixels
+from lseg_serve.model import Architecture
+from lseg_serve.model.detection import detect_architecture
+from lseg_serve.segmenter.archive import Archive
+from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph, Shapes, TextGraph, bounded_shapes, feature_pixels
+from lseg_serve.segmenter.errors import ArchiveError, ConfigError
+from lseg_serve.segmenter.preprocessing.buckets import choose_bucket
 
 # Height and width of what cameras, phones, screens and scanners make, and ADE20K's median.
 _COMMON_SIZES = (

@@ -15,14 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model import Checkpoint, CheckpointError, read_checkpoint
-from segmenter.errors import ArchiveError
+from lseg_serve.model import Checkpoint, CheckpointError, read_checkpoint
+from lseg_serve.segmenter.errors import ArchiveError
 
 MANIFEST_FILE = "lseg.json"
 WEIGHTS_FILE = "weights.safetensors"
 LABELS_FILE = "labels.safetensors"
 CONFIG_FILE = "model-config.yaml"
-FORMAT = 1
+ARCHIVE_FORMAT = 1
 
 
 def unpack(path: Path, folder: Path) -> Path:
@@ -61,8 +61,10 @@ class Archive:
         """
         try:
             manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-            if manifest["format"] != FORMAT:
-                raise ArchiveError(f"{folder}: archive format {manifest['format']!r}; this version reads {FORMAT}")
+            if manifest["format"] != ARCHIVE_FORMAT:
+                raise ArchiveError(
+                    f"{folder}: archive format {manifest['format']!r}; this version reads {ARCHIVE_FORMAT}"
+                )
             weights = read_checkpoint(folder / WEIGHTS_FILE)
             embeddings = load_file(folder / LABELS_FILE)["embeddings"]
             return cls(folder, manifest, weights, tuple(manifest["label_set"]["labels"]), embeddings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from segmenter.errors import ConfigError
+from lseg_serve.segmenter.errors import ConfigError
 
 DEVICES = ("auto", "hpu", "cuda", "cpu")
 MODES = ("fast", "accurate")

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from segmenter.buckets import Bucket
-from segmenter.masks import Mask, make_mask
-from segmenter.scoremaps import ScoreMap
+from lseg_serve.segmenter.masks.mask import Mask, make_mask
+from lseg_serve.segmenter.masks.score_maps import ScoreMap
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 Pixels = npt.NDArray[np.uint8]
 

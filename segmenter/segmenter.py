@@ -19,24 +19,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model import Architecture, LSeg, read_checkpoint
-from model.text_encoder import tokenize
-from segmenter.accurate import ScoreCollector, make_crops
-from segmenter.archive import CONFIG_FILE, Archive, unpack
-from segmenter.buckets import Bucket, choose_bucket, fit
-from segmenter.config import MODES, Config
-from segmenter.devices import Device, choose_device
-from segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
-from segmenter.feature_cache import FeatureCache, FeatureKey, feature_key
-from segmenter.images import decode_image
-from segmenter.jobs import Job, Pixels, Segmentation, Work
-from segmenter.labels import checked_labels
-from segmenter.masks import bucket_logits
-from segmenter.network import Network
-from segmenter.scoremaps import assembled
-from segmenter.shapes import plan_shapes
-from segmenter.text_cache import TextCache
-from segmenter.warmup import WarmUp, warm_up
+from lseg_serve.model import Architecture, LSeg, read_checkpoint
+from lseg_serve.model.text_encoder import tokenize
+from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
+from lseg_serve.segmenter.config import MODES, Config
+from lseg_serve.segmenter.devices import Device, choose_device
+from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
+from lseg_serve.segmenter.engine.network import Network
+from lseg_serve.segmenter.engine.shapes import plan_shapes
+from lseg_serve.segmenter.engine.text_cache import TextCache
+from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
+from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
+from lseg_serve.segmenter.jobs import Job, Pixels, Segmentation, Work
+from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
+from lseg_serve.segmenter.masks.mask import bucket_logits
+from lseg_serve.segmenter.masks.score_maps import assembled
+from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
+from lseg_serve.segmenter.preprocessing.images import decode_image
+from lseg_serve.segmenter.preprocessing.labels import checked_labels
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Segmenter:
         """One pass of the network for images of one bucket, `size` of them with those that fill it up."""
         batch = [one for one, _ in fresh]
         with _timed("image", [one.seconds for one in batch]):
-            features = self.network.features([fit(one.job.image, bucket) for one in batch], size)
+            features = self.network.features([resize_to_bucket(one.job.image, bucket) for one in batch], size)
             if self.feature_cache is not None:
                 for (_, key), own in zip(fresh, features.split(1), strict=False):
                     if key is not None:
@@ -286,7 +286,7 @@ def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
     Raises:
         DeviceError: the manifest names another precision than the weights have.
     """
-    problem = device.lacks_int8() if precision == "int8" else None
+    problem = device.int8_unavailable_reason() if precision == "int8" else None
     if problem is not None:
         floats = device.instead_of_int8
         logger.info("the archive is int8, but %s: its weights are used as %s", problem, floats)

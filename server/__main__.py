@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from server.local import PROJECT, LocalServer, ServerError
+from lseg_serve.server.local import PROJECT, LocalServer, ServerError
 
 
 def main() -> int:

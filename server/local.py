@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import requests
 
-from server.java import java_environment
+from lseg_serve.server.java import java_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 _STOP_SECONDS = 60

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import LSeg
+from lseg_serve.model import LSeg
 from tests.support.networks import SMALL, random_network, save_checkpoint
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from demo.drawing.light import RGB, Light
-from demo.drawing.sprite import Sprite, mix, shade
-from demo.vocabulary import CLASS_INDEX
+from lseg_serve.demo.drawing.light import RGB, Light
+from lseg_serve.demo.drawing.sprite import Sprite, mix, shade
+from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 Paints = dict[str, RGB]
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from demo.drawing.canvas import Canvas
-from demo.drawing.texture import Floats
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.texture import Floats
 
 _LARGEST_TILT = math.radians(6)
 _LARGEST_MARGIN = 0.14

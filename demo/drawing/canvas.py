@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from demo.drawing.light import Light
-from demo.drawing.sprite import EMPTY, FINENESS, Sprite
-from demo.drawing.texture import Floats, noise
-from demo.vocabulary import CLASS_INDEX, NO_COLOUR
+from lseg_serve.demo.drawing.light import Light
+from lseg_serve.demo.drawing.sprite import EMPTY, FINENESS, Sprite
+from lseg_serve.demo.drawing.texture import Floats, noise
+from lseg_serve.demo.vocabulary import CLASS_INDEX, NO_COLOUR
 
 
 class Canvas:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from demo.drawing.canvas import Canvas
-from demo.drawing.light import Light
-from demo.drawing.texture import Floats, line_noise, noise, sample, smoothstep
-from demo.vocabulary import CLASS_INDEX
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.light import Light
+from lseg_serve.demo.drawing.texture import Floats, line_noise, noise, sample, smoothstep
+from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from demo.drawing.canvas import Canvas
-from demo.drawing.things import THINGS, Thing
-from demo.vocabulary import CLASS_INDEX
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.things import THINGS, Thing
+from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 Box = tuple[int, int, int, int]
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from demo.drawing.light import RGB
-from demo.vocabulary import CLASS_INDEX, HELD_OUT_PAIRS, LABELS
+from lseg_serve.demo.drawing.light import RGB
+from lseg_serve.demo.vocabulary import CLASS_INDEX, HELD_OUT_PAIRS, LABELS
 
 HeldOut = Literal["exclude", "only", "any"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from demo.drawing.light import RGB, Light
-from demo.drawing.sprite import Sprite, mix, shade
-from demo.drawing.texture import outline
+from lseg_serve.demo.drawing.light import RGB, Light
+from lseg_serve.demo.drawing.sprite import Sprite, mix, shade
+from lseg_serve.demo.drawing.texture import outline
 
 Paints = dict[str, RGB]
 

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from demo.drawing.canvas import Canvas
-from demo.drawing.light import Light
-from demo.drawing.texture import Floats, noise, smoothstep
-from demo.vocabulary import CLASS_INDEX
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.light import Light
+from lseg_serve.demo.drawing.texture import Floats, noise, smoothstep
+from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 
 def paint_sky(canvas: Canvas, rng: np.random.Generator, light: Light, cloudy: bool) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from demo.drawing.light import RGB
+from lseg_serve.demo.drawing.light import RGB
 
 # Odd, so that every picture pixel has a sample in its very centre: that sample's label is the pixel's truth.
 FINENESS = 3

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo.drawing import buildings, creatures, plants, vehicles
-from demo.drawing.light import RGB, Light
-from demo.drawing.sprite import Sprite, mix, shade
+from lseg_serve.demo.drawing import buildings, creatures, plants, vehicles
+from lseg_serve.demo.drawing.light import RGB, Light
+from lseg_serve.demo.drawing.sprite import Sprite, mix, shade
 
 Paints = dict[str, RGB]
 Draw = Callable[[Sprite, np.random.Generator, Light, Paints], None]

@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-from demo.drawing.canvas import Canvas
-from demo.drawing.land import Plane
-from demo.drawing.light import Light
-from demo.drawing.texture import Floats, sample
-from demo.vocabulary import CLASS_INDEX
+from lseg_serve.demo.drawing.canvas import Canvas
+from lseg_serve.demo.drawing.land import Plane
+from lseg_serve.demo.drawing.light import Light
+from lseg_serve.demo.drawing.texture import Floats, sample
+from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 
 def paint_water(canvas: Canvas, rng: np.random.Generator, light: Light, plane: Plane, edge: Floats, last: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from segmenter.config import Config
-from segmenter.devices.base import Device, DeviceMemory, GraphCounts
-from segmenter.devices.cpu import CpuDevice
-from segmenter.devices.cuda import CudaDevice
-from segmenter.devices.hpu import HpuDevice
-from segmenter.errors import DeviceAbsentError, DeviceError
+from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.devices.base import Device, DeviceMemory, GraphCounts
+from lseg_serve.segmenter.devices.cpu import CpuDevice
+from lseg_serve.segmenter.devices.cuda import CudaDevice
+from lseg_serve.segmenter.devices.hpu import HpuDevice
+from lseg_serve.segmenter.errors import DeviceAbsentError, DeviceError
 
 __all__ = [
     "CpuDevice",
@@ -56,11 +56,11 @@ def kind_at_hand(config: Config) -> str:
     """The kind of device that a worker would choose here; unlike `choose_device`, this takes none."""
     if config.device != "auto":
         return config.device
-    return next(kind for kind, device in _KINDS.items() if device.missing() is None)
+    return next(kind for kind, device in _KINDS.items() if device.unavailable_reason() is None)
 
 
 def _make(kind: str, config: Config, index: int | None) -> Device:
-    missing = _KINDS[kind].missing()
+    missing = _KINDS[kind].unavailable_reason()
     if missing is not None:
         raise DeviceAbsentError(missing)
     if kind == "hpu":

@@ -54,10 +54,10 @@ class Device(ABC):
 
     @classmethod
     @abstractmethod
-    def missing(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """What keeps this kind of device from being used here, in words; None where it can be."""
 
-    def lacks_int8(self) -> str | None:
+    def int8_unavailable_reason(self) -> str | None:
         """What keeps int8 layers from running here, in words; None where they do."""
         return f"{self.kind} has no kernels for it here"
 

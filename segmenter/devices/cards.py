@@ -10,7 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from segmenter.errors import DeviceError
+from lseg_serve.segmenter.errors import DeviceError
 
 
 class CardClaim:

@@ -6,8 +6,8 @@ import platform
 
 import torch
 
-from model import int8
-from segmenter.devices.base import Device
+from lseg_serve.model import int8
+from lseg_serve.segmenter.devices.base import Device
 
 
 class CpuDevice(Device):
@@ -22,13 +22,13 @@ class CpuDevice(Device):
         super().__init__()
 
     @classmethod
-    def missing(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Nothing ever is."""
         return None
 
-    def lacks_int8(self) -> str | None:
+    def int8_unavailable_reason(self) -> str | None:
         """VNNI, on older processors."""
-        return int8.missing()
+        return int8.unavailable_reason()
 
     def describe(self) -> str:
         """The architecture and the threads that torch uses."""

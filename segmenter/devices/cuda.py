@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from segmenter.devices.base import Device, DeviceMemory
+from lseg_serve.segmenter.devices.base import Device, DeviceMemory
 
 
 class CudaDevice(Device):
@@ -16,7 +16,7 @@ class CudaDevice(Device):
     instead_of_int8 = torch.bfloat16
 
     @classmethod
-    def missing(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Why there is no GPU for torch."""
         if torch.cuda.is_available():
             return None

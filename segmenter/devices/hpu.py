@@ -18,10 +18,10 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from segmenter.config import Config, HpuParams
-from segmenter.devices.base import Device, DeviceMemory, GraphCounts, Step
-from segmenter.devices.cards import CardClaim, claim_card
-from segmenter.errors import DeviceAbsentError, DeviceError
+from lseg_serve.segmenter.config import Config, HpuParams
+from lseg_serve.segmenter.devices.base import Device, DeviceMemory, GraphCounts, Step
+from lseg_serve.segmenter.devices.cards import CardClaim, claim_card
+from lseg_serve.segmenter.errors import DeviceAbsentError, DeviceError
 
 _PACKAGE = "habana_frameworks.torch"
 
@@ -60,7 +60,7 @@ class HpuDevice(Device):
             raise
 
     @classmethod
-    def missing(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Whether the package is installed. It is not imported for the answer: that would fix its environment."""
         try:
             installed = importlib.util.find_spec(_PACKAGE) is not None

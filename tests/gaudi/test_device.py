@@ -55,13 +55,13 @@ def _bfloat16() -> float:
     """Mask agreement of bfloat16 with float32 for the bundled model, over drawn scenes."""
     from dataclasses import replace
 
-    from demo.cache import FIRST_TEST_SEED, scene_size
-    from demo.preset import IMAGE_SIZES
-    from demo.scenes import draw_scene
-    from demo.trials import NAMES
-    from demo.weights_file import WEIGHTS
-    from segmenter import Segmenter
-    from segmenter.config import HpuParams
+    from lseg_serve.demo.cache import FIRST_TEST_SEED, scene_size
+    from lseg_serve.demo.preset import IMAGE_SIZES
+    from lseg_serve.demo.scenes import draw_scene
+    from lseg_serve.demo.trials import NAMES
+    from lseg_serve.demo.weights_file import WEIGHTS
+    from lseg_serve.segmenter import Segmenter
+    from lseg_serve.segmenter.config import HpuParams
     from tests.gaudi.workload import CONFIG
 
     config = replace(CONFIG, static_image_size_params=IMAGE_SIZES)
@@ -85,10 +85,10 @@ def _from_int8(archive: str) -> dict[str, Any]:
     """The mask of an int8 archive on the card, against the CPU's of the float32 weights."""
     from dataclasses import replace
 
-    from demo.preset import IMAGE_SIZES
-    from demo.trials import NAMES
-    from demo.weights_file import WEIGHTS
-    from segmenter import Segmenter
+    from lseg_serve.demo.preset import IMAGE_SIZES
+    from lseg_serve.demo.trials import NAMES
+    from lseg_serve.demo.weights_file import WEIGHTS
+    from lseg_serve.segmenter import Segmenter
     from tests.conftest import PROJECT
     from tests.gaudi.workload import CONFIG
 
@@ -102,12 +102,12 @@ def _from_int8(archive: str) -> dict[str, Any]:
 
 
 def test_an_int8_archive_runs_as_floats(tmp_path: Path) -> None:
-    from demo.weights_file import WEIGHTS
-    from export.exporter import Options, export
-    from model import int8
+    from lseg_serve.demo.weights_file import WEIGHTS
+    from lseg_serve.export.exporter import Options, export
+    from lseg_serve.model import int8
 
-    if int8.missing() is not None:
-        pytest.skip(f"int8 cannot be exported here: {int8.missing()}")
+    if int8.unavailable_reason() is not None:
+        pytest.skip(f"int8 cannot be exported here: {int8.unavailable_reason()}")
     archive = export(Options(WEIGHTS, tmp_path, precision="int8")).target
     done = run(_from_int8, str(archive), SIMULATED_GAUDI_FOLDER=str(tmp_path), **LAZY)
     print(done)
@@ -131,7 +131,7 @@ def test_the_card_tells_its_memory_and_its_graphs() -> None:
 
 @simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0")
 def test_warm_up_stops_in_time_and_says_what_stays_cold() -> None:
-    from segmenter.config import HpuParams
+    from lseg_serve.segmenter.config import HpuParams
     from tests.gaudi import workload
 
     segmenter = workload.segmenter(hpu=HpuParams(bfloat16=False, recipe_cache="", warm_up_seconds=0))
@@ -150,7 +150,7 @@ def test_warm_up_stops_before_the_card_is_full() -> None:
 
 
 def _choose(**changes: object) -> str:
-    from segmenter.devices import choose_device
+    from lseg_serve.segmenter.devices import choose_device
     from tests.gaudi.workload import CONFIG, replace
 
     return choose_device(replace(CONFIG, **changes)).name  # type: ignore[arg-type]
@@ -226,7 +226,7 @@ _KEPT: list[Any] = []
 
 def _hold() -> str:
     """Take a card until the process ends."""
-    from segmenter.devices import HpuDevice, choose_device
+    from lseg_serve.segmenter.devices import HpuDevice, choose_device
     from tests.gaudi.workload import CONFIG
 
     device = choose_device(CONFIG)

@@ -20,8 +20,8 @@ def _answer(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool)
     """Answer random requests in batches of 1 to 8; what the card did for them."""
     from habana_frameworks.torch.simulated import compiled_graphs, counts
 
-    from handler.pipeline import answer_batch
-    from handler.responses import Served
+    from lseg_serve.handler.pipeline import answer_batch
+    from lseg_serve.handler.responses import Served
     from tests.gaudi import workload
 
     segmenter = workload.segmenter()

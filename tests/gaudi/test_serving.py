@@ -15,8 +15,8 @@ import pytest
 import requests
 from PIL import Image
 
-from segmenter import Config, Segmenter
-from server import LocalServer
+from lseg_serve.segmenter import Config, Segmenter
+from lseg_serve.server import LocalServer
 from tests.gaudi.process import SIMULATED
 from tests.serving.conftest import export_archive, running
 from tests.support.pictures import encoded, noise

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from segmenter import Config, Job, Segmentation, Segmenter
-from segmenter.config import AccurateParams, HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
+from lseg_serve.segmenter.config import AccurateParams, HpuParams, StaticImageSizeParams
 from tests.support.networks import SMALL, random_network
 from tests.support.pictures import encoded, gradient, noise
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 import yaml
 
-from server import Addresses, LocalServer
+from lseg_serve.server import Addresses, LocalServer
 from tests.conftest import PROJECT
 
 LABEL_SET = ["sky", "tree", "water", "house"]

@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image
 
-from server import LocalServer
+from lseg_serve.server import LocalServer
 from tests.serving.conftest import error_of
 
 Send = dict[str, Any]  # arguments of requests.post

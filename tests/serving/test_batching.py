@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import requests
 
-from client.lseg_client import read_mask
-from segmenter import Segmenter
-from server import LocalServer
+from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.segmenter import Segmenter
+from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
 from tests.serving.conftest import error_of, export_archive, running
 

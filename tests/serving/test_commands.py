@@ -14,8 +14,8 @@ import pytest
 import requests
 from PIL import Image
 
-from server import LocalServer
-from server.java import java_environment
+from lseg_serve.server import LocalServer
+from lseg_serve.server.java import java_environment
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses
 from tests.support.waiting import eventually

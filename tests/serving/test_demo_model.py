@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import LSegClient
-from demo.scenes import Scene, draw_scene
-from demo.trials import NAMES
-from evaluation.__main__ import main
-from segmenter import Segmenter
-from server import LocalServer
+from lseg_serve.client import LSegClient
+from lseg_serve.demo.scenes import Scene, draw_scene
+from lseg_serve.demo.trials import NAMES
+from lseg_serve.evaluation.__main__ import main
+from lseg_serve.segmenter import Segmenter
+from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
 from tests.serving.conftest import running
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.__main__ import main
-from labelsets import published_labels
-from segmenter import Segmenter
-from server import LocalServer
+from lseg_serve.evaluation.__main__ import main
+from lseg_serve.labelsets import published_labels
+from lseg_serve.segmenter import Segmenter
+from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
 from tests.serving.conftest import LABEL_SET, export_archive, running
 from tests.support.ade20k import make_ade20k

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import requests
 
-from client.lseg_client import read_mask
-from segmenter import Config, Segmenter
-from segmenter.devices import CpuDevice
+from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.segmenter import Config, Segmenter
+from lseg_serve.segmenter.devices import CpuDevice
 from tests.conftest import PROJECT
 from tests.serving.conftest import running
 from tests.support.memory import watch

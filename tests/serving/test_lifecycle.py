@@ -12,10 +12,10 @@ import pytest
 import requests
 import yaml
 
-from client import ClientError, LSegClient
-from segmenter.archive import CONFIG_FILE
-from segmenter.threads import threads_per_worker, usable_cores
-from server import LocalServer, ServerError
+from lseg_serve.client import ClientError, LSegClient
+from lseg_serve.handler.process.threads import threads_per_worker, usable_cores
+from lseg_serve.segmenter.archive import CONFIG_FILE
+from lseg_serve.server import LocalServer, ServerError
 from tests.serving.conftest import export_archive, free_addresses, running
 from tests.support.waiting import eventually
 

@@ -16,10 +16,10 @@ import pytest
 import requests
 from PIL import Image
 
-from client import LSegClient
-from client.lseg_client import read_mask
-from segmenter import Segmenter
-from server import LocalServer
+from lseg_serve.client import LSegClient
+from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.segmenter import Segmenter
+from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
 from tests.serving.conftest import LABEL_SET
 

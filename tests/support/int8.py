@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from model.int8 import missing
+from lseg_serve.model.int8 import unavailable_reason
 
-needs_int8 = pytest.mark.skipif(missing() is not None, reason=f"int8 cannot run: {missing()}")
+needs_int8 = pytest.mark.skipif(unavailable_reason() is not None, reason=f"int8 cannot run: {unavailable_reason()}")

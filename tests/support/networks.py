@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model import Architecture, LSeg
-from model.keys import langseg_key
+from lseg_serve.model import Architecture, LSeg
+from lseg_serve.model.keys import langseg_key
 
 SMALL = Architecture(
     patch_size=16,

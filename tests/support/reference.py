@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import model  # noqa: F401 - lets clip be imported beside a CPU torch
+import lseg_serve.model  # noqa: F401 - lets clip be imported beside a CPU torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # clip imports the deprecated pkg_resources

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import LSeg
-from segmenter import Config, Job, Segmenter
-from segmenter.config import AccurateParams
-from segmenter.devices import CpuDevice
-from segmenter.errors import ConfigError, InvalidOptionError
-from segmenter.windows import scaled_size
+from lseg_serve.model import LSeg
+from lseg_serve.segmenter import Config, Job, Segmenter
+from lseg_serve.segmenter.config import AccurateParams
+from lseg_serve.segmenter.devices import CpuDevice
+from lseg_serve.segmenter.errors import ConfigError, InvalidOptionError
+from lseg_serve.segmenter.masks.windows import scaled_size
 from tests.conftest import PROJECT
 from tests.support.multiscale import summed_scores
 from tests.support.networks import SMALL, random_network
@@ -175,8 +175,8 @@ def test_the_packaged_configuration_is_the_published_evaluation() -> None:
 _24_MEGAPIXELS = """
 from pathlib import Path
 import numpy as np, psutil
-from segmenter import Config, Segmenter
-from segmenter.devices import CpuDevice
+from lseg_serve.segmenter import Config, Segmenter
+from lseg_serve.segmenter.devices import CpuDevice
 from tests.support.networks import SMALL, random_network
 from tests.support.pictures import gradient
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench.endpoint import Served, stage_columns
-from bench.flops import counted
-from bench.machine import Machine, load, save
-from bench.report import BEGIN, END, as_markdown, write
-from bench.rows import Row, read_rows, write_rows
-from bench.timing import Times, interleaved
-from model.int8 import Int8Conv2d, Int8Linear
+from lseg_serve.bench.endpoint import Served, stage_columns
+from lseg_serve.bench.flops import counted
+from lseg_serve.bench.machine import Machine, load, save
+from lseg_serve.bench.report import BEGIN, END, as_markdown, write
+from lseg_serve.bench.rows import Row, read_rows, write_rows
+from lseg_serve.bench.timing import Times, interleaved
+from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
 
 ROWS = [
     Row("network", "naive", "process", runs=5, median_ms=4800.0, ratio=1.0, gflop=915.2, roofline_ms=4500.0),

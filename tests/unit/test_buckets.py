@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segmenter.buckets import Bucket, choose_bucket, fit, make_buckets
-from segmenter.config import StaticImageSizeParams
+from lseg_serve.segmenter.config import StaticImageSizeParams
+from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, make_buckets, resize_to_bucket
 from tests.support.pictures import gradient, noise
 
 DEFAULTS = make_buckets(StaticImageSizeParams())
@@ -96,7 +96,7 @@ def test_any_size_has_the_bucket_of_the_least_stretch() -> None:
 
 def test_an_image_of_the_buckets_size_is_only_scaled() -> None:
     image = noise(64, 96)
-    fitted = fit(image, Bucket(64, 96))
+    fitted = resize_to_bucket(image, Bucket(64, 96))
     assert fitted.dtype == torch.float32
     expected = (image.astype(np.float32) / np.float32(127.5) - 1).transpose(2, 0, 1)
     np.testing.assert_array_equal(fitted.numpy(), expected)
@@ -104,15 +104,15 @@ def test_an_image_of_the_buckets_size_is_only_scaled() -> None:
 
 def test_black_is_minus_one_and_white_is_one_at_every_size() -> None:
     for shape in [(64, 64), (7, 300), (1, 1), (500, 20)]:
-        assert (fit(np.zeros((*shape, 3), np.uint8), Bucket(64, 64)) == -1).all()
-        assert (fit(np.full((*shape, 3), 255, np.uint8), Bucket(64, 64)) == 1).all()
+        assert (resize_to_bucket(np.zeros((*shape, 3), np.uint8), Bucket(64, 64)) == -1).all()
+        assert (resize_to_bucket(np.full((*shape, 3), 255, np.uint8), Bucket(64, 64)) == 1).all()
 
 
 def test_fitting_leaves_the_image_alone() -> None:
     image = noise(64, 64)
     before = image.copy()
     image.flags.writeable = False
-    fit(image, Bucket(64, 64)).zero_()
+    resize_to_bucket(image, Bucket(64, 64)).zero_()
     np.testing.assert_array_equal(image, before)
 
 
@@ -121,7 +121,7 @@ def test_another_size_is_stretched_with_pixel_centres_aligned_and_averaged_where
     size: tuple[int, int],
 ) -> None:
     image = gradient(*size)
-    fitted = fit(image, Bucket(64, 96))
+    fitted = resize_to_bucket(image, Bucket(64, 96))
     source = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     expected = F.interpolate(source, size=(64, 96), mode="bilinear", align_corners=False, antialias=True)[0]
     assert fitted.shape == (3, 64, 96)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from segmenter.devices.cards import claim_card, visible_modules
-from segmenter.errors import DeviceError
+from lseg_serve.segmenter.devices.cards import claim_card, visible_modules
+from lseg_serve.segmenter.errors import DeviceError
 from tests.conftest import PROJECT
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from segmenter.devices.cards import claim_card
+from lseg_serve.segmenter.devices.cards import claim_card
 claim = claim_card(Path(sys.argv[1]))
 print(claim.module, flush=True)
 sys.stdin.read()

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model import CheckpointError, LSeg
+from lseg_serve.model import CheckpointError, LSeg
 from tests.support.memory import PEAK
 from tests.support.networks import (
     SMALL,
@@ -315,7 +315,7 @@ def test_the_attack_of_these_tests_does_run_in_a_plain_unpickler(tmp_path: Path)
 
 _MEASURE = f"""
 import sys
-from model import LSeg
+from lseg_serve.model import LSeg
 {PEAK}
 before = peak()
 net = LSeg.from_checkpoint(sys.argv[1])

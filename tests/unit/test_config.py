@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from segmenter import Config
-from segmenter.config import HpuParams, StaticImageSizeParams
-from segmenter.errors import ConfigError
+from lseg_serve.segmenter import Config
+from lseg_serve.segmenter.config import HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
 MODEL_CONFIG = CONFIG_FOLDER / "model-config.yaml"

@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from export.errors import ExportError
-from export.exporter import Options, Summary, export
-from export.label_sets import load_label_set
-from export.packaging import ArchiveFormat
-from export.weights import prepare
-from model import LSeg
-from segmenter import Config, Segmenter
+from lseg_serve.export.errors import ExportError
+from lseg_serve.export.exporter import Options, Summary, export
+from lseg_serve.export.label_sets import load_label_set
+from lseg_serve.export.packaging import ArchiveFormat
+from lseg_serve.export.weights import prepare
+from lseg_serve.model import LSeg
+from lseg_serve.segmenter import Config, Segmenter
 from tests.conftest import PROJECT
 from tests.support.networks import SMALL, SMALL_RESNET, random_network, save_checkpoint
 
@@ -90,8 +90,8 @@ def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.
     _, archive = exported
     for package in ("model", "segmenter", "handler"):
         for source in (PROJECT / package).rglob("*.py"):
-            assert archive.read(source.relative_to(PROJECT).as_posix()) == source.read_bytes()
-    assert archive.read("lseg_handler.py") == archive.read("handler/lseg_handler.py")
+            assert archive.read(f"lseg_serve/{source.relative_to(PROJECT).as_posix()}") == source.read_bytes()
+    assert archive.read("lseg_handler.py") == archive.read("lseg_serve/handler/lseg_handler.py")
 
 
 def test_the_archive_is_stored_not_deflated(exported: tuple[Summary, zipfile.ZipFile]) -> None:
@@ -258,7 +258,7 @@ def test_an_archive_that_computes_something_else_is_refused(options: Options, mo
         prepare(net, precision, calibration).head.weight.add_(0.01)
         return net
 
-    monkeypatch.setattr("export.exporter.prepare", spoil)
+    monkeypatch.setattr("lseg_serve.export.exporter.prepare", spoil)
     with pytest.raises(ExportError, match=r"logits differ by up to \d.*; accepted for float32: 0\.001"):
         export(options)
     assert _left(options) == ["lseg.mar"]
@@ -266,7 +266,7 @@ def test_an_archive_that_computes_something_else_is_refused(options: Options, mo
 
 
 def test_an_archive_without_its_code_is_refused(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.exporter._PACKAGES", ("handler", "model"))
+    monkeypatch.setattr("lseg_serve.export.exporter._PACKAGES", ("handler", "model"))
     with pytest.raises(ExportError, match="does not load as a worker would"):
         export(options)
     assert not _left(options)

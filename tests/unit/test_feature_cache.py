@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from segmenter.feature_cache import FeatureCache, FeatureKey, feature_key
+from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
 from tests.support.pictures import noise
 
 _BYTES = 4 * 100  # of one entry made here

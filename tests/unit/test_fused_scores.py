@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model import Architecture
-from model.fused_scores import doubled_square_lengths
+from lseg_serve.model import Architecture
+from lseg_serve.model.fused_scores import doubled_square_lengths
 from tests.support.networks import SMALL, SMALL_RESNET, random_network
 
 

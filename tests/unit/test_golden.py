@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import LSeg
+from lseg_serve.model import LSeg
 
 TOLERANCE = 1e-3
 

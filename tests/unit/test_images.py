@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, features
 
-from segmenter.errors import ImageTooLargeError, InvalidImageError, SegmenterError, UnsupportedImageError
-from segmenter.images import decode_image
+from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, SegmenterError, UnsupportedImageError
+from lseg_serve.segmenter.preprocessing.images import decode_image
 from tests.support.pictures import (
     ORIENTATION,
     PNG_SIGNATURE,

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.exporter import Options, export
-from export.smoothing import smooth
-from export.weights import prepare
-from model import LSeg
-from model.image_encoder import ViTEncoder
-from model.int8 import Int8Conv2d, Int8Linear
-from segmenter import Segmenter
+from lseg_serve.export.exporter import Options, export
+from lseg_serve.export.smoothing import smooth
+from lseg_serve.export.weights import prepare
+from lseg_serve.model import LSeg
+from lseg_serve.model.image_encoder import ViTEncoder
+from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
+from lseg_serve.segmenter import Segmenter
 from tests.support.int8 import needs_int8
 from tests.support.networks import SMALL, SMALL_RESNET, random_network
 

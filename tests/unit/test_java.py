@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.java import java_environment
+from lseg_serve.server.java import java_environment
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from model.text_encoder import tokenize
-from segmenter import Config
-from segmenter.errors import InvalidLabelsError
-from segmenter.labels import checked_labels
+from lseg_serve.model.text_encoder import tokenize
+from lseg_serve.segmenter import Config
+from lseg_serve.segmenter.errors import InvalidLabelsError
+from lseg_serve.segmenter.preprocessing.labels import checked_labels
 
 CONFIG = Config()
 

@@ -12,7 +12,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ts leaves its version file open
-    from handler.limits import _limit, _properties, frontend_response_limit
+    from lseg_serve.handler.limits import _limit, _properties, frontend_response_limit
 
 PROJECT = Path(__file__).resolve().parents[2]
 FRONTEND = "org.pytorch.serve.ModelServer"
@@ -62,7 +62,7 @@ def test_a_parent_that_is_no_torchserve_sets_no_limit() -> None:
 
 def _seen_by_a_worker(folder: Path, *options: str, **environment: str) -> str:
     """What a child of a process with the frontend's command line finds; a shell stands in for Java."""
-    worker = "from handler.limits import frontend_response_limit as limit; print(limit())"
+    worker = "from lseg_serve.handler.limits import frontend_response_limit as limit; print(limit())"
     run = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -c '{worker}'; true", FRONTEND, *options],
         cwd=folder,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter import blends, masks, scoremaps
-from segmenter.buckets import Bucket
-from segmenter.masks import UNLABELLED, Mask, bucket_logits, make_mask
+from lseg_serve.segmenter.masks import blending, score_maps
+from lseg_serve.segmenter.masks.mask import UNLABELLED, Mask, bucket_logits, make_mask
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from tests.support.memory import PEAK
 
 BUCKET = Bucket(64, 96)
@@ -64,8 +64,8 @@ def _assert_argmax(indices: npt.NDArray[np.uint8], logits: Tensor) -> None:
 def test_the_mask_is_the_argmax_of_the_resized_logits(
     size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoremaps, "_MOST_STRIP_ELEMENTS", strip)
-    monkeypatch.setattr(masks, "blended_labels", lambda _: None)
+    monkeypatch.setattr(score_maps, "_MOST_STRIP_ELEMENTS", strip)
+    monkeypatch.setattr("lseg_serve.segmenter.masks.mask.blended_labels", lambda _: None)
     scores = _scores(7)
     mask = _mask(scores, BUCKET, *size)
     assert mask.indices.dtype == np.uint8
@@ -79,11 +79,11 @@ def test_the_mask_is_the_argmax_of_the_resized_logits(
 def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
     size: tuple[int, int], elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blends, "_ELEMENTS", elements)
-    monkeypatch.setattr(blends, "_BLEND", 0)
+    monkeypatch.setattr(blending, "_ELEMENTS", elements)
+    monkeypatch.setattr(blending, "_BLEND", 0)
     scores = _scores(7)
     scores[5] = scores[2]  # of two equal labels the first is meant
-    labels = blends.blended_labels(bucket_logits(scores, BUCKET, *size))
+    labels = blending.blended_labels(bucket_logits(scores, BUCKET, *size))
     assert labels is not None
     assert labels.shape == size
     assert 5 not in labels
@@ -93,7 +93,7 @@ def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
 def test_a_map_without_segments_is_resized_as_a_whole() -> None:
     noise = torch.randn(7, 32, 48, generator=torch.Generator().manual_seed(0))
     logits = bucket_logits(noise, BUCKET, 130, 180)
-    assert blends.blended_labels(logits) is None
+    assert blending.blended_labels(logits) is None
     _assert_argmax(make_mask(logits).indices, _logits(noise, 130, 180))
 
 
@@ -101,7 +101,7 @@ def test_a_map_without_segments_is_resized_as_a_whole() -> None:
 def test_strips_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = _scores(7)
     whole = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
-    monkeypatch.setattr(scoremaps, "_MOST_STRIP_ELEMENTS", 7 * size[1] * 11)
+    monkeypatch.setattr(score_maps, "_MOST_STRIP_ELEMENTS", 7 * size[1] * 11)
     strips = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
     assert (strips.indices != whole.indices).mean() < 1e-4  # where two labels tie to the last bit
     assert strips.mean_scores is not None
@@ -177,8 +177,8 @@ def test_scores_are_left_as_they_are() -> None:
 
 _MEASURE = """
 import torch
-from segmenter.buckets import Bucket
-from segmenter.masks import bucket_logits, make_mask
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
+from lseg_serve.segmenter.masks.mask import bucket_logits, make_mask
 {peak}
 scores = torch.randn(255, 240, 320)
 make_mask(bucket_logits(scores, Bucket(480, 640), 480, 640))

@@ -13,7 +13,7 @@ from tests.conftest import PROJECT
 PROGRAM = """
 import time
 import psutil, torch
-from segmenter.memory import IdleRelease, keep_freed
+from lseg_serve.handler.process.memory import IdleRelease, keep_freed
 
 def resident():
     return psutil.Process().memory_info().rss // 10**6

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.errors import EvaluationError
-from evaluation.metrics import confusion_matrix, measure
-from evaluation.truth import IGNORED, TruthRule, read_truth
-from labelsets import NAMES, published_labels
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.metrics import confusion_matrix, measure
+from lseg_serve.evaluation.truth import IGNORED, TruthRule, read_truth
+from lseg_serve.labelsets import NAMES, published_labels
 
 
 def test_15_of_150_labels_found_perfectly() -> None:

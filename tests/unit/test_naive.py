@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench import naive
-from bench.naive import Naive
-from segmenter import Config, Segmenter
-from segmenter.config import AccurateParams
+from lseg_serve.bench import naive
+from lseg_serve.bench.naive import Naive
+from lseg_serve.segmenter import Config, Segmenter
+from lseg_serve.segmenter.config import AccurateParams
 from tests.support import reference
 from tests.support.networks import SMALL, langseg_tensors, random_network
 from tests.support.pictures import noise

@@ -12,10 +12,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model import PRESETS, Architecture, LSeg
-from model.architecture import Activation
-from model.keys import is_unused, langseg_key
-from model.text_encoder import tokenize
+from lseg_serve.model import PRESETS, Architecture, LSeg
+from lseg_serve.model.architecture import Activation
+from lseg_serve.model.keys import is_unused, langseg_key
+from lseg_serve.model.text_encoder import tokenize
 from tests.support import reference
 from tests.support.networks import SMALL, SMALL_RESNET, langseg_tensors, random_network
 

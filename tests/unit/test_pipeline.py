@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from handler.pipeline import Headers, Row, answer_batch
-from handler.responses import Answer, Served, make_answer
-from model import LSeg
-from segmenter import Config, Job, Segmentation, Segmenter
-from segmenter.config import StaticImageSizeParams
+from lseg_serve.handler.pipeline import Headers, Row, answer_batch
+from lseg_serve.handler.responses import Answer, Served, make_answer
+from lseg_serve.model import LSeg
+from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
+from lseg_serve.segmenter.config import StaticImageSizeParams
 from tests.support.pictures import encoded, noise, png
 
 CONFIG = Config(
@@ -193,7 +193,7 @@ def test_an_unforeseen_error_while_an_answer_is_written_spares_the_others(
             raise RuntimeError(SECRET)
         return make_answer(request, image, result, served)
 
-    monkeypatch.setattr("handler.pipeline.make_answer", failing)
+    monkeypatch.setattr("lseg_serve.handler.pipeline.make_answer", failing)
     answers = _answers(segmenter, GOOD)
     assert _error(answers[3])["code"] == 500
     assert b"hunter2" not in answers[3].body

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from demo.weights_file import WEIGHTS
-from export.exporter import Options, Summary, export
-from model import LSeg
+from lseg_serve.demo.weights_file import WEIGHTS
+from lseg_serve.export.exporter import Options, Summary, export
+from lseg_serve.model import LSeg
 from tests.conftest import PROJECT
 from tests.support.int8 import needs_int8
 
@@ -41,14 +41,14 @@ def test_the_fastest_of_those_that_fit_is_taken(
     fastest: str, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are measured; the clock is set so that one wins, whatever machine this is."""
-    monkeypatch.setattr("export.verification._LEAST_GAIN", 0)
+    monkeypatch.setattr("lseg_serve.export.verification._LEAST_GAIN", 0)
     monkeypatch.setattr(BFLOAT16, lambda: True)
 
     def seconds(net: LSeg, pixels: Tensor) -> float:
         precision = "int8" if net.architecture.int8 else str(net.head.weight.dtype).removeprefix("torch.")
         return {"float32": 3.0, fastest: 1.0}.get(precision, 2.0)
 
-    monkeypatch.setattr("export.verification._seconds", seconds)
+    monkeypatch.setattr("lseg_serve.export.verification._seconds", seconds)
     summary = export(options)
     assert _precision(summary) == fastest
     assert summary.difference.agreement > 0.99
@@ -57,7 +57,7 @@ def test_the_fastest_of_those_that_fit_is_taken(
 def test_nothing_is_taken_that_is_not_faster(
     options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("export.verification._LEAST_GAIN", 1e9)
+    monkeypatch.setattr("lseg_serve.export.verification._LEAST_GAIN", 1e9)
     monkeypatch.setattr(BFLOAT16, lambda: True)
     with caplog.at_level("INFO"):
         assert _precision(export(options)) == "float32"
@@ -67,8 +67,8 @@ def test_nothing_is_taken_that_is_not_faster(
 def test_nothing_is_taken_that_is_not_accurate_enough(
     options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("export.verification._LEAST_GAIN", 0)
-    monkeypatch.setattr("export.verification._LEAST_AGREEMENT", 1.01)
+    monkeypatch.setattr("lseg_serve.export.verification._LEAST_GAIN", 0)
+    monkeypatch.setattr("lseg_serve.export.verification._LEAST_AGREEMENT", 1.01)
     monkeypatch.setattr(BFLOAT16, lambda: True)
     with caplog.at_level("INFO"):
         summary = export(options)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.__main__ import main
-from evaluation.errors import EvaluationError
-from evaluation.prepare import ADE20K, Published, prepare_ade20k
+from lseg_serve.evaluation.__main__ import main
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.prepare import ADE20K, Published, prepare_ade20k
 from tests.support.ade20k import make_ade20k
 
 PAIRS = (("training", 3), ("validation", 2))
@@ -87,7 +87,7 @@ def test_a_stopped_download_goes_on_where_it_was(
     files: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.cut = 1000
-    monkeypatch.setattr("evaluation.download._CHUNK", 100)  # the file of this test is small
+    monkeypatch.setattr("lseg_serve.evaluation.download._CHUNK", 100)  # the file of this test is small
     with pytest.raises(EvaluationError, match="the next run goes on"):
         prepare_ade20k(tmp_path / "data", may_download=True, published=_published(files))
     assert (tmp_path / "data" / "ADEChallengeData2016.zip.part").stat().st_size == 1000

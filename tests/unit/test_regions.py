@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco
 
-from segmenter.masks import UNLABELLED
-from segmenter.regions import Region, coco_rle, find_regions, label_studio_rle, polygons
+from lseg_serve.handler.formats.regions import Region, coco_rle, find_regions, label_studio_rle, polygons
+from lseg_serve.segmenter.masks.mask import UNLABELLED
 
 Bits = npt.NDArray[np.bool_]
 

@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmenter.masks import UNLABELLED
-from segmenter.render import LEGEND_KEY, Pixels, colored, hex_color, legend, mask_png, overlaid, palette, rgb_png
+from lseg_serve.handler.formats.pictures import (
+    LEGEND_KEY,
+    Pixels,
+    colored,
+    hex_color,
+    legend,
+    mask_png,
+    overlaid,
+    palette,
+    rgb_png,
+)
+from lseg_serve.segmenter.masks.mask import UNLABELLED
 from tests.support.pictures import noise
 
 LABELS = ["sky", "猫", "café ☕", '"quoted", 100 %', "<b>&\\", "👩‍👩‍👧"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from handler.requests import FORMATS, GEOMETRIES, Request, parse_request, plain_headers
-from segmenter.errors import (
+from lseg_serve.handler.requests import FORMATS, GEOMETRIES, Request, parse_request, plain_headers
+from lseg_serve.segmenter.errors import (
     InvalidImageError,
     InvalidLabelsError,
     InvalidOptionError,

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from handler import responses
-from handler.requests import Request
-from handler.responses import Answer, Served, error_answer, make_answer
-from segmenter import Segmentation
-from segmenter.buckets import Bucket
-from segmenter.errors import InvalidOptionError, OutOfMemoryError, ResponseTooLargeError, SegmenterError
-from segmenter.masks import UNLABELLED
-from segmenter.render import hex_color, palette
+from lseg_serve.handler import responses
+from lseg_serve.handler.formats.pictures import hex_color, palette
+from lseg_serve.handler.requests import Request
+from lseg_serve.handler.responses import Answer, Served, error_answer, make_answer
+from lseg_serve.segmenter import Segmentation
+from lseg_serve.segmenter.errors import InvalidOptionError, OutOfMemoryError, ResponseTooLargeError, SegmenterError
+from lseg_serve.segmenter.masks.mask import UNLABELLED
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from tests.support.pictures import Pixels, noise
 
 LABELS = ("sky", "日本の猫", 'a "quoted", 100 % <b>&\\', "👩‍👩‍👧", "absent", "../../etc/passwd")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.__main__ import main
-from evaluation.errors import EvaluationError
-from evaluation.journal import FILE, Journal, Record
-from evaluation.samples import ade20k_samples, folder_samples, read_labels
-from evaluation.truth import TruthRule, read_truth
-from labelsets import published_labels
+from lseg_serve.evaluation.__main__ import main
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.journal import FILE, Journal, Record
+from lseg_serve.evaluation.samples import ade20k_samples, folder_samples, read_labels
+from lseg_serve.evaluation.truth import TruthRule, read_truth
+from lseg_serve.labelsets import published_labels
 from tests.support.ade20k import make_ade20k
 
 RULE = TruthRule.offset(2)

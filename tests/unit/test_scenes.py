@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.scenes import Scene, draw_scene
-from demo.vocabulary import (
+from lseg_serve.demo.scenes import Scene, draw_scene
+from lseg_serve.demo.vocabulary import (
     CLASS_INDEX,
     COLOUR_INDEX,
     COLOURS,

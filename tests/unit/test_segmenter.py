@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import CheckpointError, LSeg
-from segmenter import Config, Job, Segmentation, Segmenter
-from segmenter.config import StaticImageSizeParams
-from segmenter.devices import CpuDevice
-from segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError, UnsupportedImageError
-from segmenter.masks import UNLABELLED
+from lseg_serve.model import CheckpointError, LSeg
+from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
+from lseg_serve.segmenter.config import StaticImageSizeParams
+from lseg_serve.segmenter.devices import CpuDevice
+from lseg_serve.segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError, UnsupportedImageError
+from lseg_serve.segmenter.masks.mask import UNLABELLED
 from tests.support.pictures import Pixels, encoded, gradient, noise
 
 CONFIG = Config(device="cpu", static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (64,)))

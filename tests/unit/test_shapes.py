@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from model import Architecture
-from segmenter.buckets import Bucket, make_buckets
-from segmenter.config import AccurateParams, Config, HpuParams, StaticImageSizeParams
-from segmenter.errors import ConfigError
-from segmenter.shapes import (
+from lseg_serve.model import Architecture
+from lseg_serve.segmenter.config import AccurateParams, Config, HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter.engine.shapes import (
     ImageGraph,
     ScoreGraph,
     Shapes,
@@ -22,6 +20,8 @@ from segmenter.shapes import (
     feature_pixels,
     label_buckets,
 )
+from lseg_serve.segmenter.errors import ConfigError
+from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_buckets
 from tests.conftest import PROJECT
 
 WINDOW = Bucket(480, 480)

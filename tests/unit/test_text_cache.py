@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import LSeg, text_encoder
-from segmenter.text_cache import TextCache
+from lseg_serve.model import LSeg, text_encoder
+from lseg_serve.segmenter.engine.text_cache import TextCache
 
 
 class Encoder:

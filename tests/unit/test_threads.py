@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segmenter import threads
-from segmenter.threads import is_chosen, threads_per_worker, usable_cores
+from lseg_serve.handler.process import threads
+from lseg_serve.handler.process.threads import is_chosen, threads_per_worker, usable_cores
 
 
 @pytest.mark.parametrize(("workers", "cores", "expected"), [(1, 2, 2), (2, 2, 1), (4, 2, 1), (3, 16, 5), (0, 8, 8)])

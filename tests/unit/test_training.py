@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from demo.batches import Batch, Batches
-from demo.cache import FIRST_TEST_SEED, Shelf, fitted, open_cache, scene_size
-from demo.drawing.paints import PAINTS
-from demo.measure import Confusion, Overlaps
-from demo.preset import ARCHITECTURE, BUCKETS, WINDOW, half_resolution, new_network
-from demo.questions import IGNORED, REST_WORDS, Question, ask
-from demo.repaint import choose_turn, repainted
-from demo.scenes import Scene, draw_scene
-from demo.train import Plan, Round, Trainer, question_loss, run
-from demo.views import OUTSIDE, Showing, through_windows
-from demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, THING, meaning, pairs_present, phrase_mask
-from demo.weights_file import save_compact
-from model import LSeg, read_checkpoint
-from model.architecture import Architecture
+from lseg_serve.demo.batches import Batch, Batches
+from lseg_serve.demo.cache import FIRST_TEST_SEED, Shelf, fitted, open_cache, scene_size
+from lseg_serve.demo.drawing.paints import PAINTS
+from lseg_serve.demo.measure import Confusion, Overlaps
+from lseg_serve.demo.preset import ARCHITECTURE, BUCKETS, WINDOW, half_resolution, new_network
+from lseg_serve.demo.questions import IGNORED, REST_WORDS, Question, ask
+from lseg_serve.demo.repaint import choose_turn, repainted
+from lseg_serve.demo.scenes import Scene, draw_scene
+from lseg_serve.demo.train import Plan, Round, Trainer, question_loss, run
+from lseg_serve.demo.views import OUTSIDE, Showing, through_windows
+from lseg_serve.demo.vocabulary import COLOURS, HELD_OUT_PAIRS, LABELS, THING, meaning, pairs_present, phrase_mask
+from lseg_serve.demo.weights_file import save_compact
+from lseg_serve.model import LSeg, read_checkpoint
+from lseg_serve.model.architecture import Architecture
 
 TINY = Architecture(
     patch_size=8,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.errors import EvaluationError
-from evaluation.journal import Record
-from evaluation.truth import read_truth
-from evaluation.zero_shot import coco_pairs, drawn, fold_classes, fold_figures, fss_pairs, pascal_pairs
-from labelsets import published_labels
+from lseg_serve.evaluation.errors import EvaluationError
+from lseg_serve.evaluation.journal import Record
+from lseg_serve.evaluation.truth import read_truth
+from lseg_serve.evaluation.zero_shot import coco_pairs, drawn, fold_classes, fold_figures, fss_pairs, pascal_pairs
+from lseg_serve.labelsets import published_labels
 
 
 def _save(path: Path, values: list[list[int]] | None = None) -> None:

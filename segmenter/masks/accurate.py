@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segmenter.buckets import BLACK
-from segmenter.config import AccurateParams
-from segmenter.scoremaps import ImageMap, Resized, Rule, ScoreMap, Summed, Whole, assembled
-from segmenter.windows import ScalePlan, Window, plan_scales, scaled_size
+from lseg_serve.segmenter.config import AccurateParams
+from lseg_serve.segmenter.masks.score_maps import ImageMap, Resized, Rule, ScoreMap, Summed, Whole, assembled
+from lseg_serve.segmenter.masks.windows import ScalePlan, Window, plan_scales, scaled_size
+from lseg_serve.segmenter.preprocessing.buckets import BLACK
 
 
 @dataclass(frozen=True)

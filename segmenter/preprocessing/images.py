@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from segmenter.errors import ImageTooLargeError, InvalidImageError, UnsupportedImageError
+from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, UnsupportedImageError
 
 Pixels = npt.NDArray[np.uint8]
 
 # The formats of photos and of annotation tools. Pillow's others stay closed: some of them start other programs.
 Image.init()  # an explicit list of formats is looked up without loading any
-FORMATS = tuple(
+IMAGE_FORMATS = tuple(
     name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
 )
 
@@ -94,13 +94,13 @@ def _open(data: bytes) -> Image.Image:
     if data.startswith(_PLAIN_PPM):
         raise UnsupportedImageError("a PPM in plain text is not served; accepted: the binary kind (P4, P5, P6)")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
         if data.startswith(_SIGNATURES):
             raise InvalidImageError(
                 f"the image is truncated or damaged: its {len(data)} bytes hold no header"
             ) from error
-        kinds = ", ".join(FORMATS)
+        kinds = ", ".join(IMAGE_FORMATS)
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except _DAMAGED as error:
         raise InvalidImageError(f"the image is truncated or damaged: {error}") from error

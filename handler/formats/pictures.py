@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from segmenter.masks import UNLABELLED
+from lseg_serve.segmenter import UNLABELLED
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import LSeg
-from model.lseg import finish_scores
-from model.text_encoder import tokenize
-from segmenter.buckets import BLACK, Bucket
-from segmenter.devices import Device
-from segmenter.shapes import Graph, ScoreGraph, Shapes, TextGraph
+from lseg_serve.model import LSeg
+from lseg_serve.model.lseg import finish_scores
+from lseg_serve.model.text_encoder import tokenize
+from lseg_serve.segmenter.devices import Device
+from lseg_serve.segmenter.engine.shapes import Graph, ScoreGraph, Shapes, TextGraph
+from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket
 
 
 class Network:

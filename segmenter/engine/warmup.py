@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segmenter.config import HpuParams
-from segmenter.devices import Device, GraphCounts
-from segmenter.network import Network
-from segmenter.shapes import Graph, ImageGraph
+from lseg_serve.segmenter.config import HpuParams
+from lseg_serve.segmenter.devices import Device, GraphCounts
+from lseg_serve.segmenter.engine.network import Network
+from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph
 
 logger = logging.getLogger(__name__)
 

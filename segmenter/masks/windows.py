@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from segmenter.config import AccurateParams
+from lseg_serve.segmenter.config import AccurateParams
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segmenter.blends import best_labels, blended_labels
-from segmenter.buckets import Bucket
-from segmenter.scoremaps import Resized, ScoreMap, Whole, strips
+from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
+from lseg_serve.segmenter.masks.score_maps import Resized, ScoreMap, Whole, strips
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 UNLABELLED = 255
 

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from model import Architecture
-from segmenter.buckets import Bucket, make_buckets
-from segmenter.config import Config, StaticImageSizeParams
-from segmenter.devices import Device
-from segmenter.errors import ConfigError
+from lseg_serve.model import Architecture
+from lseg_serve.segmenter.config import Config, StaticImageSizeParams
+from lseg_serve.segmenter.devices import Device
+from lseg_serve.segmenter.errors import ConfigError
+from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_buckets
 
 # What a batch costs beside its images, in images: it decides between one batch that is filled up and several that fit.
 _BATCH_COST = 1

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segmenter.config import StaticImageSizeParams
+from lseg_serve.segmenter.config import StaticImageSizeParams
 
 # Multiples of this halve evenly down to the coarsest level of every backbone, as lang-seg needs.
 _MULTIPLE = 32
@@ -58,7 +58,7 @@ def choose_bucket(buckets: tuple[Bucket, ...], height: int, width: int) -> Bucke
     return min(buckets, key=distance)
 
 
-def fit(image: npt.NDArray[np.uint8], bucket: Bucket) -> Tensor:
+def resize_to_bucket(image: npt.NDArray[np.uint8], bucket: Bucket) -> Tensor:
     """`image` [H, W, 3], 0..255, stretched to the bucket and scaled to -1..1: float32 [3, height, width].
 
     Stretched and not padded, because padding takes part in the attention and would change the answer. The stretch is

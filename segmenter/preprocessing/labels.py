@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from model.text_encoder import cleaned
-from segmenter.config import Config
-from segmenter.errors import InvalidLabelsError
+from lseg_serve.model.text_encoder import cleaned
+from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.errors import InvalidLabelsError
 
 
 def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import torch
 
-from segmenter.threads import is_chosen, threads_per_worker
+from lseg_serve.handler.process.threads import is_chosen, threads_per_worker
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmenter.scoremaps import Resized, Rule, ScoreMap, Whole, positions
+from lseg_serve.segmenter.masks.score_maps import Resized, Rule, ScoreMap, Whole, positions
 
 # NumPy does what is small here: it selects, counts and compares several times faster than torch.
 Labels = npt.NDArray[np.uint8]

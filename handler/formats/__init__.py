@@ -1,0 +1,1 @@
+"""Response formats: a mask as PNG, JSON, npz or zip."""

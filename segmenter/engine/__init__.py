@@ -1,0 +1,1 @@
+"""The network on its device: planned shapes, warm-up and caches."""
