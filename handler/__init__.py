@@ -1,1 +1,1 @@
-"""The TorchServe handler: requests in, answers out. The only room that imports `ts`."""
+"""The TorchServe handler: requests in, responses out. The only room that imports `ts`."""

@@ -1,7 +1,7 @@
-"""How large an answer the TorchServe in front of this worker lets through.
+"""How large a response the TorchServe in front of this worker passes on.
 
-TorchServe kills a worker whose answer exceeds `max_response_size`, and tells the worker nothing of that setting. The
-frontend is the worker's parent process, and its command line names its configuration file.
+TorchServe kills a worker whose response exceeds `max_response_size`, but does not tell the worker that setting. Its
+frontend is the worker's parent process, and the parent's command line names the configuration file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -27,20 +28,23 @@ def frontend_response_limit() -> int | None:
         command = parent.cmdline() if parent is not None else []
         if parent is None or _FRONTEND not in command:
             return None
-        properties = _properties(command, Path(parent.cwd()))
+        return configured_response_limit(command, Path(parent.cwd()))
     except (psutil.Error, OSError, UnicodeDecodeError) as error:
         logger.warning("cannot read TorchServe's configuration (%s): taking its default limit of %d", error, _DEFAULT)
         return _DEFAULT
-    return _limit(properties)
 
 
-def _properties(command: list[str], folder: Path) -> dict[str, str]:
-    options = dict(itertools.pairwise(command))
-    path = options.get("-f")
-    return dict(load_properties(str(folder / path))) if path else {}
+def configured_response_limit(command: Sequence[str], folder: Path) -> int:
+    """The `max_response_size` of a frontend that was started in `folder` by `command`.
 
+    The value is in the file after `-f`, or, where that file has `enable_envvars_config=true`, in the environment
+    variable `TS_MAX_RESPONSE_SIZE`. TorchServe takes its default for a value that is no number.
 
-def _limit(properties: dict[str, str]) -> int:
+    Raises:
+        OSError: the file cannot be read.
+    """
+    path = dict(itertools.pairwise(command)).get("-f")
+    properties: dict[str, str] = dict(load_properties(str(folder / path))) if path else {}
     value = properties.get("max_response_size", str(_DEFAULT))
     if properties.get("enable_envvars_config", "false").lower() == "true":
         value = os.environ.get("TS_MAX_RESPONSE_SIZE", value)

@@ -15,24 +15,22 @@ from ts.context import Context
 from lseg_serve.handler.description import describe
 from lseg_serve.handler.limits import frontend_response_limit
 from lseg_serve.handler.metrics import DeviceMetrics
-from lseg_serve.handler.pipeline import Headers, Row, answer_batch
-from lseg_serve.handler.process.memory import IdleRelease, keep_freed
-from lseg_serve.handler.process.workers import ThreadShare
-from lseg_serve.handler.responses import Answer, Served, error_answer
+from lseg_serve.handler.pipeline import Headers, Row, respond
+from lseg_serve.handler.process.tuning import ProcessTuning
+from lseg_serve.handler.responses import Response, ServerInfo, error_response
 from lseg_serve.segmenter import Config, NotReadyError, Segmenter, choose_device
 
 logger = logging.getLogger(__name__)
 
 
 class LSegHandler:
-    """A worker's life: initialised once, then one `handle` for each batch."""
+    """A worker: TorchServe calls `initialize` once, then `handle` for each batch of requests."""
 
     def __init__(self) -> None:
         self.segmenter: Segmenter | None = None
-        self.served: Served | None = None
+        self.server: ServerInfo | None = None
         self.metrics: DeviceMetrics | None = None
-        self.threads: ThreadShare | None = None
-        self.memory = IdleRelease()
+        self.tuning = ProcessTuning()
 
     def initialize(self, context: Context) -> None:
         """Load the unpacked archive onto its device and warm it up.
@@ -42,74 +40,70 @@ class LSegHandler:
         start = time.perf_counter()
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
-        if device.kind == "cpu":
-            self.threads = ThreadShare()
-            self.threads.follow()
-            keep_freed()
-        self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
-        self.segmenter.warm_up()
-        self.memory.end()
-        limits = (config.max_response_bytes, frontend_response_limit())
-        version = (context.manifest or {}).get("model", {}).get("modelVersion", "")
-        self.served = Served(
-            model_name=context.model_name,
-            model_version=version,
-            device=device.name,
-            max_bytes=min(limit for limit in limits if limit is not None),
-        )
+        self.tuning.start(device.kind)
+        with self.tuning.busy():
+            self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
+            self.segmenter.warm_up()
+        self.server = _server_info(context, config, device.name)
         self.metrics = DeviceMetrics(self.segmenter)
         logger.info("Ready on %s after %.1f s", device.describe(), time.perf_counter() - start)
 
     def handle(self, data: list[Row], context: Context) -> list[bytes]:
         """One body for each row of `data`, in their order; statuses and headers go into `context`."""
-        self.memory.begin()
-        if self.threads is not None:
-            self.threads.follow()
-        headers = [context.get_all_request_header(index) for index in range(len(data))]
-        for index, header in enumerate(headers):
-            self._end_stream(context, index, header)
-        answers = self._answers(data, headers)
-        for index, answer in enumerate(answers):
-            self._report(context, index, answer)
-        if self.metrics is not None:
-            self.metrics.report(context.metrics)
-        self.memory.end()
-        if self.threads is not None:
-            self.threads.look_soon()
-        return [answer.body for answer in answers]
+        with self.tuning.busy():
+            headers = [context.get_all_request_header(index) for index in range(len(data))]
+            responses = self._respond(data, headers)
+            for index, (header, response) in enumerate(zip(headers, responses, strict=True)):
+                _end_stream(context, index, header)
+                _set_headers(context, index, response)
+            if self.metrics is not None:
+                self.metrics.report(context.metrics)
+        return [response.body for response in responses]
 
-    def _answers(self, data: list[Row], headers: list[Headers]) -> list[Answer]:
-        if self.segmenter is None or self.served is None:
-            return [error_answer(NotReadyError("the worker is still loading")) for _ in data]
-        asked = [not self._is_describe(row, header) for row, header in zip(data, headers, strict=True)]
-        served = iter(
-            answer_batch(self.segmenter, list(compress(data, asked)), list(compress(headers, asked)), self.served)
-        )
-        description = b"" if all(asked) else json.dumps(describe(self.segmenter, self.served.max_bytes)).encode()
-        return [next(served) if one else Answer(description, "application/json") for one in asked]
+    def _respond(self, data: list[Row], headers: list[Headers]) -> list[Response]:
+        if self.segmenter is None or self.server is None:
+            return [error_response(NotReadyError("the worker is still loading")) for _ in data]
+        to_segment = [not _asks_for_description(row, header) for row, header in zip(data, headers, strict=True)]
+        rows, row_headers = list(compress(data, to_segment)), list(compress(headers, to_segment))
+        responses = iter(respond(self.segmenter, rows, row_headers, self.server))
+        if all(to_segment):
+            return list(responses)
+        description = json.dumps(describe(self.segmenter, self.server.max_response_bytes)).encode()
+        return [next(responses) if one else Response(description, "application/json") for one in to_segment]
 
-    @staticmethod
-    def _is_describe(row: Row, headers: Mapping[str, object]) -> bool:
-        """Whether TorchServe asks for a description; a client's header of that name on a request with content does not.
 
-        The management port adds the header to its caller's own, so an empty prediction request with it looks the same.
-        """
-        return headers.get("describe") == "True" and not any(row.values())
+def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
+    limits = (config.max_response_bytes, frontend_response_limit())
+    return ServerInfo(
+        model_name=context.model_name,
+        model_version=(context.manifest or {}).get("model", {}).get("modelVersion", ""),
+        device=device,
+        max_response_bytes=min(limit for limit in limits if limit is not None),
+    )
 
-    @staticmethod
-    def _end_stream(context: Context, index: int, headers: Mapping[str, object]) -> None:
-        """Tell a gRPC stream call that its one answer is the last: without this word TorchServe kills the worker.
 
-        Only gRPC rows come without any header of their own; over HTTP the same word would break the answer.
-        """
-        if not any(isinstance(value, str) for value in headers.values()):
-            context.set_response_header(index, "ts_stream_next", "false")
+def _asks_for_description(row: Row, headers: Mapping[str, object]) -> bool:
+    """Whether this is TorchServe's own request for a description of the model, which has no content.
 
-    @staticmethod
-    def _report(context: Context, index: int, answer: Answer) -> None:
-        """Set what describes the answer. All of it is ASCII text: anything else wedges or kills a TorchServe worker."""
-        if answer.status != HTTPStatus.OK:
-            context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, index)
-        context.set_response_content_type(index, answer.content_type)
-        for name, value in answer.headers.items():
-            context.set_response_header(index, name, value)
+    TorchServe marks it by a header. A client may send that header, too: its request is served like any other, unless
+    it is empty.
+    """
+    return headers.get("describe") == "True" and not any(row.values())
+
+
+def _end_stream(context: Context, index: int, headers: Mapping[str, object]) -> None:
+    """Tell a gRPC stream call that its one response is the last. Otherwise TorchServe kills the worker.
+
+    Only gRPC rows come without any header of their own. Over HTTP the same header would break the response.
+    """
+    if not any(isinstance(value, str) for value in headers.values()):
+        context.set_response_header(index, "ts_stream_next", "false")
+
+
+def _set_headers(context: Context, index: int, response: Response) -> None:
+    """Set status and headers of a response. All of it is ASCII text: anything else blocks or kills the worker."""
+    if response.status != HTTPStatus.OK:
+        context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
+    context.set_response_content_type(index, response.content_type)
+    for name, value in response.headers.items():
+        context.set_response_header(index, name, value)

@@ -1,6 +1,6 @@
-"""What the device tells of itself, as TorchServe metrics: `GET :8082/metrics`.
+"""What the device reports of itself, as TorchServe metrics: `GET :8082/metrics`.
 
-Only numbers and the device's name go into them: TorchServe loses a line whose dimensions hold anything odd.
+Only numbers and the device's kind go into them: TorchServe drops a metric whose dimensions hold unusual characters.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ logger = logging.getLogger(__name__)
 
 
 class DeviceMetrics:
-    """Reports what has changed since the last batch; the first report covers loading and warm-up."""
+    """Reports the metrics of a device after each batch. Made once, when the segmenter has been warmed up.
+
+    A device counts from the start of the process. TorchServe adds up what it is given, so each report holds what has
+    been counted since the last one; the first covers loading and warm-up, too.
+    """
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._device = segmenter.device
-        self._cold = 0 if segmenter.warmed is None else len(segmenter.warmed.cold)
+        self._cold_graphs = 0 if segmenter.warmed is None else len(segmenter.warmed.cold)
         self._reported = GraphCounts()
-        self._after_warm_up = self._device.graph_counts() or GraphCounts()
+        self._compilations_known = (self._device.graph_counts() or GraphCounts()).compilations
 
     def report(self, metrics: Any) -> None:
-        """Add to `metrics`, TorchServe's store of the batch at hand, under its first request."""
+        """Add to `metrics`, TorchServe's store of metrics, under the first request of the batch."""
         counts = self._device.graph_counts()
         if counts is not None:
-            self._warn_of_compilations(counts)
+            self._warn_of_compilations(counts.compilations)
             self._count(metrics, "LSegGraphCompilations", counts.compilations - self._reported.compilations)
             self._count(metrics, "LSegRecipeCacheHits", counts.cache_hits - self._reported.cache_hits)
             self._count(metrics, "LSegCpuFallbacks", counts.fallbacks - self._reported.fallbacks)
-            self._gauge(metrics, "LSegColdGraphs", self._cold, "count")
+            self._gauge(metrics, "LSegColdGraphs", self._cold_graphs, "count")
             self._reported = counts
         memory = self._device.memory()
         if memory is not None:
@@ -42,10 +46,11 @@ class DeviceMetrics:
         if self._device.instead_of is not None:
             self._gauge(metrics, "LSegDeviceFallback", 1, "count")
 
-    def _warn_of_compilations(self, counts: GraphCounts) -> None:
-        before = max(self._after_warm_up.compilations, self._reported.compilations)
-        if counts.compilations > before:
-            logger.warning("%d graphs were compiled while requests waited", counts.compilations - before)
+    def _warn_of_compilations(self, compilations: int) -> None:
+        """Warn if graphs were compiled since the last batch: warm-up is there to prevent it."""
+        if compilations > self._compilations_known:
+            logger.warning("%d graphs were compiled while requests waited", compilations - self._compilations_known)
+            self._compilations_known = compilations
 
     def _count(self, metrics: Any, name: str, value: int) -> None:
         metrics.add_counter(name, value, idx=0, dimensions=self._dimensions())

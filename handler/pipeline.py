@@ -1,4 +1,4 @@
-"""The way of a batch of requests: each is parsed, checked and answered on its own; only the network is shared."""
+"""The way of a batch of requests: each has its own checks and its own response; only the network is shared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from lseg_serve.handler.requests import Request, parse_request, plain_headers
-from lseg_serve.handler.responses import Answer, Served, error_answer, make_answer
+from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
 from lseg_serve.segmenter import (
     Job,
     OutOfMemoryError,
@@ -40,15 +40,17 @@ class Prepared:
     decode_seconds: float
 
 
-def answer_batch(segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], served: Served) -> list[Answer]:
-    """One answer for each row, in their order. What is wrong with one request changes nothing for the others."""
+def respond(
+    segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], server: ServerInfo
+) -> list[Response]:
+    """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
     prepared = [_guarded(_prepare, segmenter, row, header) for row, header in zip(rows, headers, strict=True)]
     segmented = _segment(segmenter, [one for one in prepared if isinstance(one, Prepared)])
     if any(isinstance(one, OutOfMemoryError) for one in segmented):
         segmenter.forget_images()
     results = iter(segmented)
     return [
-        _respond(one, next(results), served) if isinstance(one, Prepared) else error_answer(one) for one in prepared
+        _response(one, next(results), server) if isinstance(one, Prepared) else error_response(one) for one in prepared
     ]
 
 
@@ -75,16 +77,16 @@ def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segment
     return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
 
 
-def _respond(prepared: Prepared, result: Segmentation | SegmenterError, served: Served) -> Answer:
+def _response(prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo) -> Response:
     if isinstance(result, SegmenterError):
-        return error_answer(result)
+        return error_response(result)
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
-    answer = _guarded(make_answer, prepared.request, prepared.job.image, timed, served)
-    return error_answer(answer) if isinstance(answer, SegmenterError) else answer
+    response = _guarded(make_response, prepared.request, prepared.job.image, timed, server)
+    return error_response(response) if isinstance(response, SegmenterError) else response
 
 
 def _guarded(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
-    """The result of `step`, or what went wrong as an error with an answer. Only the log sees an unforeseen cause."""
+    """The result of `step`, or what went wrong as an error to respond with. Only the log sees an unforeseen cause."""
     try:
         return step(*args, **kwargs)
     except SegmenterError as error:

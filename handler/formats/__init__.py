@@ -1,1 +1,46 @@
-"""Response formats: a mask as PNG, JSON, npz or zip."""
+"""The formats of a response. To add one: write a file with its encoder here, and name it in `FORMAT_BY_NAME`.
+
+`FORMAT_BY_NAME` is the only list of them: what a request may ask for, what an `Accept` header selects and the content
+type of the response are all taken from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lseg_serve.handler.formats.content import Content
+from lseg_serve.handler.formats.json_document import encode_json
+from lseg_serve.handler.formats.npz import encode_npz
+from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.png import encode_color, encode_overlay, encode_png
+from lseg_serve.handler.formats.zip_archive import encode_zip
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: the content type of its responses, and what writes their bodies."""
+
+    content_type: str
+    encode: Callable[[Content], bytes]
+
+
+FORMAT_BY_NAME = {
+    "png": Format("image/png", encode_png),
+    "color": Format("image/png", encode_color),
+    "overlay": Format("image/png", encode_overlay),
+    "json": Format("application/json", encode_json),
+    "npz": Format("application/x-npz", encode_npz),
+    "zip": Format("application/zip", encode_zip),
+}
+
+# The values of the request's fields `format` and `geometry`.
+FORMATS = tuple(FORMAT_BY_NAME)
+GEOMETRIES = tuple(ENCODER_BY_GEOMETRY)
+
+# What an `Accept` header selects. Where formats share a content type, the first of them has it.
+FORMAT_OF_MEDIA_TYPE = {
+    **{response_format.content_type: name for name, response_format in reversed(FORMAT_BY_NAME.items())},
+    "image/*": "png",
+    "*/*": "png",
+}

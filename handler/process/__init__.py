@@ -1,1 +1,1 @@
-"""What a worker is allowed to use of its machine: threads, memory, and how many workers share it."""
+"""How a worker process uses its machine: its share of the cores, and the memory that it keeps."""

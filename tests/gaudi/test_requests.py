@@ -16,12 +16,12 @@ REQUESTS = 2000
 STRICT = {"PT_HPU_LAZY_MODE": "1", "PT_HPU_AUTOLOAD": "0", "PT_HPU_PLACE_ON_CPU": "none"}
 
 
-def _answer(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool) -> dict[str, Any]:
-    """Answer random requests in batches of 1 to 8; what the card did for them."""
+def _respond(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool) -> dict[str, Any]:
+    """Respond to random requests in batches of 1 to 8; what the card did for them."""
     from habana_frameworks.torch.simulated import compiled_graphs, counts
 
-    from lseg_serve.handler.pipeline import answer_batch
-    from lseg_serve.handler.responses import Served
+    from lseg_serve.handler.pipeline import respond
+    from lseg_serve.handler.responses import ServerInfo
     from tests.gaudi import workload
 
     segmenter = workload.segmenter()
@@ -32,11 +32,11 @@ def _answer(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool)
     passes = _count_passes(segmenter)
     rng = np.random.default_rng(5)
     stream = workload.rows(requests, rng, workload.images(requests // 10, rng), modes)
-    served = Served("lseg", "1", "hpu", 10**9)
+    server = ServerInfo("lseg", "1", "hpu", 10**9)
     before, known = counts(), len(compiled_graphs())
     statuses: Counter[int] = Counter()
     while batch := list(itertools.islice(stream, int(rng.integers(1, 9)))):
-        statuses.update(answer.status for answer in answer_batch(segmenter, batch, [{}] * len(batch), served))
+        statuses.update(response.status for response in respond(segmenter, batch, [{}] * len(batch), server))
     done = counts().since(before)
     return {
         "statuses": dict(statuses),
@@ -74,7 +74,7 @@ def _forget_buckets(segmenter: Any) -> None:
 
 
 def test_2000_requests_of_every_kind_compile_nothing(tmp_path: Any) -> None:
-    done = run(_answer_warm, REQUESTS, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
+    done = run(_respond_warm, REQUESTS, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
     print(f"{done}")
     assert done["statuses"] == {200: REQUESTS}
     assert done["compiles"] == 0, "\n".join(done["compiled"])
@@ -83,16 +83,16 @@ def test_2000_requests_of_every_kind_compile_nothing(tmp_path: Any) -> None:
     assert done["words"].hits > 0 and done["words"].misses > 0
 
 
-def _answer_warm(requests: int) -> dict[str, Any]:
-    return _answer(requests, ("fast", "accurate"), warm=True, buckets=True)
+def _respond_warm(requests: int) -> dict[str, Any]:
+    return _respond(requests, ("fast", "accurate"), warm=True, buckets=True)
 
 
 def test_without_buckets_requests_wait_for_compilations(tmp_path: Any) -> None:
-    done = run(_answer_without_buckets, 150, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
+    done = run(_respond_without_buckets, 150, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
     print(f"150 requests without buckets: {done['compiles']} compilations")
     assert done["statuses"] == {200: 150}
     assert done["compiles"] > 75
 
 
-def _answer_without_buckets(requests: int) -> dict[str, Any]:
-    return _answer(requests, ("fast", "accurate"), warm=False, buckets=False)
+def _respond_without_buckets(requests: int) -> dict[str, Any]:
+    return _respond(requests, ("fast", "accurate"), warm=False, buckets=False)

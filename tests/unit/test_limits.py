@@ -1,4 +1,4 @@
-"""How large an answer may be is what the TorchServe in front says, wherever it says it."""
+"""How large a response may be is what the TorchServe in front says, wherever it says it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ts leaves its version file open
-    from lseg_serve.handler.limits import _limit, _properties, frontend_response_limit
+    from lseg_serve.handler.limits import configured_response_limit, frontend_response_limit
 
 PROJECT = Path(__file__).resolve().parents[2]
 FRONTEND = "org.pytorch.serve.ModelServer"
@@ -24,36 +24,41 @@ def _command(*options: str) -> list[str]:
     return ["java", "-Dmodel_server_home=/x", "-cp", ".:/x/frontend/*", FRONTEND, "--python", "/x/python", *options]
 
 
+def _limit(folder: Path, *lines: str) -> int:
+    """The limit where the frontend's file has `lines`."""
+    path = folder / "config.properties"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return configured_response_limit(_command("-s", "store", "-f", str(path), "-ncs"), Path("/nowhere"))
+
+
 def test_the_limit_is_in_the_file_that_the_command_line_names(tmp_path: Path) -> None:
-    path = tmp_path / "config.properties"
-    path.write_text("# a comment\nmax_request_size=1\n\nmax_response_size = 12345\n", encoding="utf-8")
-    elsewhere = Path("/nowhere")
-    assert _limit(_properties(_command("-f", str(path), "-s", "store", "-ncs"), elsewhere)) == 12345
-    assert _limit(_properties(_command("-f", "config.properties"), tmp_path)) == 12345
+    assert _limit(tmp_path, "# a comment", "max_request_size=1", "", "max_response_size = 12345") == 12345
+    assert configured_response_limit(_command("-f", "config.properties"), tmp_path) == 12345
 
 
-def test_without_a_file_the_limit_is_torchserves_own() -> None:
-    assert _properties(_command("-s", "store"), Path("/nowhere")) == {}
-    assert _limit({}) == DEFAULT
+def test_without_a_file_or_a_line_in_it_the_limit_is_torchserves_own(tmp_path: Path) -> None:
+    assert configured_response_limit(_command("-s", "store"), Path("/nowhere")) == DEFAULT
+    assert _limit(tmp_path, "max_request_size=1") == DEFAULT
 
 
 @pytest.mark.parametrize("value", ["", "many", "-5", "1e6", "10 MB", "1.5"])
-def test_a_limit_that_is_no_number_counts_as_none(value: str) -> None:
-    assert _limit({"max_response_size": value}) == DEFAULT
+def test_a_limit_that_is_no_number_counts_as_none(value: str, tmp_path: Path) -> None:
+    assert _limit(tmp_path, f"max_response_size={value}") == DEFAULT
 
 
-def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TS_MAX_RESPONSE_SIZE", "777")
-    assert _limit({"max_response_size": "123"}) == 123
-    assert _limit({"max_response_size": "123", "enable_envvars_config": "false"}) == 123
-    assert _limit({"max_response_size": "123", "enable_envvars_config": "true"}) == 777
-    assert _limit({"enable_envvars_config": "True"}) == 777
+    size = "max_response_size=123"
+    assert _limit(tmp_path, size) == 123
+    assert _limit(tmp_path, size, "enable_envvars_config=false") == 123
+    assert _limit(tmp_path, size, "enable_envvars_config=true") == 777
+    assert _limit(tmp_path, "enable_envvars_config=True") == 777
     monkeypatch.delenv("TS_MAX_RESPONSE_SIZE")
-    assert _limit({"max_response_size": "123", "enable_envvars_config": "true"}) == 123
+    assert _limit(tmp_path, size, "enable_envvars_config=true") == 123
 
 
-def test_the_bundled_file_is_understood() -> None:
-    assert _limit(_properties(_command("-f", "config/config.properties"), PROJECT)) == 100_000_000
+def test_the_projects_own_file_is_understood() -> None:
+    assert configured_response_limit(_command("-f", "config/config.properties"), PROJECT) == 100_000_000
 
 
 def test_a_parent_that_is_no_torchserve_sets_no_limit() -> None:
@@ -66,7 +71,7 @@ def _seen_by_a_worker(folder: Path, *options: str, **environment: str) -> str:
     run = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -c '{worker}'; true", FRONTEND, *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), **environment},
         capture_output=True,
         text=True,
         check=True,

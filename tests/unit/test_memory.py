@@ -9,16 +9,16 @@ import pytest
 
 from tests.conftest import PROJECT
 
-# Blocks between which something stays, so that none of them lies at the heap's end.
+# Between the blocks something stays allocated: glibc gives back what is free at the end of its heap by itself.
 PROGRAM = """
 import time
 import psutil, torch
-from lseg_serve.handler.process.memory import IdleRelease, keep_freed
+from lseg_serve.handler.process.memory import IdleTrimmer, keep_freed_memory
 
 def resident():
     return psutil.Process().memory_info().rss // 10**6
 
-keep_freed()
+keep_freed_memory()
 before = resident()
 blocks, kept = [], []
 for _ in range(300):
@@ -26,12 +26,12 @@ for _ in range(300):
     kept.append(torch.ones(2**8))
 held = resident()
 del blocks
-release = IdleRelease(0.2)
-release.end()
-release.begin()
+trimmer = IdleTrimmer(0.2)
+trimmer.end_work()
+trimmer.begin_work()
 time.sleep(1)
 freed = resident()
-release.end()
+trimmer.end_work()
 for _ in range(100):
     time.sleep(0.1)
     if resident() < before + 40:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from lseg_serve.handler.pipeline import Headers, Row, answer_batch
-from lseg_serve.handler.responses import Answer, Served, make_answer
+from lseg_serve.handler.pipeline import Headers, Row, respond
+from lseg_serve.handler.responses import Response, ServerInfo, make_response
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
 from lseg_serve.segmenter.config import StaticImageSizeParams
@@ -24,7 +24,7 @@ CONFIG = Config(
     static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (32,)),
     max_image_pixels=1_000_000,
 )
-SERVED = Served("lseg", "1.0", "cpu", 1_000_000)
+SERVER = ServerInfo("lseg", "1.0", "cpu", 1_000_000)
 SECRET = "hunter2 at /root/.ssh"
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -68,11 +68,11 @@ BAD: dict[str, tuple[Row, Headers, int, str, str | None]] = {
 }
 
 
-def _answers(segmenter: Segmenter, requests: Sequence[tuple[Row, Headers]]) -> list[Answer]:
-    return answer_batch(segmenter, [row for row, _ in requests], [headers for _, headers in requests], SERVED)
+def _answers(segmenter: Segmenter, requests: Sequence[tuple[Row, Headers]]) -> list[Response]:
+    return respond(segmenter, [row for row, _ in requests], [headers for _, headers in requests], SERVER)
 
 
-def _error(answer: Answer) -> dict[str, Any]:
+def _error(answer: Response) -> dict[str, Any]:
     assert answer.content_type == "application/json"
     error: dict[str, Any] = json.loads(answer.body)["error"]
     assert error["code"] == answer.status
@@ -80,12 +80,12 @@ def _error(answer: Answer) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def alone(segmenter: Segmenter) -> list[Answer]:
+def alone(segmenter: Segmenter) -> list[Response]:
     """The answers to the good requests, each served alone."""
     return [_answers(segmenter, [request])[0] for request in GOOD]
 
 
-def test_answers_stand_in_the_order_of_their_requests(segmenter: Segmenter, alone: list[Answer]) -> None:
+def test_answers_stand_in_the_order_of_their_requests(segmenter: Segmenter, alone: list[Response]) -> None:
     assert [answer.status for answer in alone] == [200] * 4
     assert len({answer.body for answer in alone}) == 4
     assert [answer.body for answer in _answers(segmenter, GOOD)] == [answer.body for answer in alone]
@@ -98,7 +98,7 @@ def test_an_empty_batch_has_no_answers(segmenter: Segmenter) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_request_among_four_changes_nothing_for_the_others(
-    segmenter: Segmenter, alone: list[Answer], name: str
+    segmenter: Segmenter, alone: list[Response], name: str
 ) -> None:
     row, headers, status, kind, field = BAD[name]
     answers = _answers(segmenter, [GOOD[0], (row, headers), *GOOD[1:3]])
@@ -141,7 +141,7 @@ def _failing_for(monkeypatch: pytest.MonkeyPatch, height: int, error: BaseExcept
 )
 def test_an_unforeseen_error_over_one_image_spares_the_others_and_tells_nobody(
     segmenter: Segmenter,
-    alone: list[Answer],
+    alone: list[Response],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
@@ -167,7 +167,7 @@ def test_an_unforeseen_error_over_one_image_spares_the_others_and_tells_nobody(
     ids=["python", "accelerator", "torch on a CPU"],
 )
 def test_an_image_that_memory_does_not_hold_is_told_so_and_spares_the_others(
-    segmenter: Segmenter, alone: list[Answer], monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+    segmenter: Segmenter, alone: list[Response], monkeypatch: pytest.MonkeyPatch, error: BaseException | None
 ) -> None:
     _failing_for(monkeypatch, 33, error)
     answers = _answers(segmenter, GOOD)
@@ -186,14 +186,14 @@ def test_an_error_that_happens_to_all_is_answered_to_each(
 
 
 def test_an_unforeseen_error_while_an_answer_is_written_spares_the_others(
-    segmenter: Segmenter, alone: list[Answer], monkeypatch: pytest.MonkeyPatch
+    segmenter: Segmenter, alone: list[Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(request: Any, image: Any, result: Any, served: Served) -> Answer:
+    def failing(request: Any, image: Any, result: Any, server: ServerInfo) -> Response:
         if request.format == "npz":
             raise RuntimeError(SECRET)
-        return make_answer(request, image, result, served)
+        return make_response(request, image, result, server)
 
-    monkeypatch.setattr("lseg_serve.handler.pipeline.make_answer", failing)
+    monkeypatch.setattr("lseg_serve.handler.pipeline.make_response", failing)
     answers = _answers(segmenter, GOOD)
     assert _error(answers[3])["code"] == 500
     assert b"hunter2" not in answers[3].body

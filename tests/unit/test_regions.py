@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco
 
-from lseg_serve.handler.formats.regions import Region, coco_rle, find_regions, label_studio_rle, polygons
-from lseg_serve.segmenter.masks.mask import UNLABELLED
+from lseg_serve.handler.formats.outlines import coco_rle, label_studio_rle, polygons
+from lseg_serve.handler.formats.regions import Region, find_regions
+from lseg_serve.segmenter import UNLABELLED
 
 Bits = npt.NDArray[np.bool_]
 

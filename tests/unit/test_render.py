@@ -1,4 +1,4 @@
-"""Pictures of masks: every label its colour, every pixel its index, and nothing painted where no label is."""
+"""Masks as PNGs: every label its colour, every pixel its index, and nothing painted where no label is."""
 
 from __future__ import annotations
 
@@ -10,19 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lseg_serve.handler.formats.pictures import (
-    LEGEND_KEY,
-    Pixels,
-    colored,
-    hex_color,
-    legend,
-    mask_png,
-    overlaid,
-    palette,
-    rgb_png,
-)
-from lseg_serve.segmenter.masks.mask import UNLABELLED
-from tests.support.pictures import noise
+from lseg_serve.handler.formats.colors import hex_color, legend, palette
+from lseg_serve.handler.formats.png import LEGEND_KEY, colored, mask_png, overlaid, rgb_png
+from lseg_serve.segmenter import UNLABELLED
+from tests.support.pictures import Pixels, noise
 
 LABELS = ["sky", "猫", "café ☕", '"quoted", 100 %', "<b>&\\", "👩‍👩‍👧"]
 

@@ -16,20 +16,25 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from lseg_serve.handler import responses
-from lseg_serve.handler.formats.pictures import hex_color, palette
+from lseg_serve.handler.formats import FORMAT_OF_MEDIA_TYPE, FORMATS, GEOMETRIES
+from lseg_serve.handler.formats.colors import hex_color, palette
 from lseg_serve.handler.requests import Request
-from lseg_serve.handler.responses import Answer, Served, error_answer, make_answer
-from lseg_serve.segmenter import Segmentation
-from lseg_serve.segmenter.errors import InvalidOptionError, OutOfMemoryError, ResponseTooLargeError, SegmenterError
-from lseg_serve.segmenter.masks.mask import UNLABELLED
-from lseg_serve.segmenter.preprocessing.buckets import Bucket
+from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
+from lseg_serve.segmenter import (
+    UNLABELLED,
+    Bucket,
+    InvalidOptionError,
+    OutOfMemoryError,
+    ResponseTooLargeError,
+    Segmentation,
+    SegmenterError,
+)
 from tests.support.pictures import Pixels, noise
 
 LABELS = ("sky", "日本の猫", 'a "quoted", 100 % <b>&\\', "👩‍👩‍👧", "absent", "../../etc/passwd")
 AWKWARD = ("日本", "👩‍👩‍👧", '"', "'", "%", "%41", "\u2028", "a\tb\r\nc", "é", "\x7f", "\x00", ",]", "\\u0041", "+ +")
 HEIGHT, WIDTH = 23, 37
-SERVED = Served("lseg", "1.0", "cpu", 10_000_000)
+SERVER = ServerInfo("lseg", "1.0", "cpu", 10_000_000)
 
 
 def _mask() -> Pixels:
@@ -45,15 +50,15 @@ def _mask() -> Pixels:
 def _result(mask: Pixels | None = None, labels: tuple[str, ...] = LABELS) -> Segmentation:
     scores = torch.randn(len(labels), 16, 32, generator=torch.Generator().manual_seed(0))
     means = np.linspace(0.3, 0.8, len(labels))
-    seconds = {"decode": 0.001, "text": 0.0, "image": 0.25, "mask": 0.0123}
+    seconds = {"decode": 0.001, "text": 0.0, "network": 0.25, "mask": 0.0123}
     return Segmentation(labels, _mask() if mask is None else mask, Bucket(32, 64), scores, means, seconds=seconds)
 
 
 IMAGE = noise(HEIGHT, WIDTH)
 
 
-def _answer(name: str, result: Segmentation | None = None, **options: Any) -> Answer:
-    return make_answer(Request(b"", format=name, **options), IMAGE, result or _result(), SERVED)
+def _respond(name: str, result: Segmentation | None = None, **options: Any) -> Response:
+    return make_response(Request(b"", format=name, **options), IMAGE, result or _result(), SERVER)
 
 
 def _pixels(content: bytes) -> Pixels:
@@ -61,8 +66,25 @@ def _pixels(content: bytes) -> Pixels:
 
 
 def _json(**options: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(_answer("json", **options).body)
-    return answer
+    document: dict[str, Any] = json.loads(_respond("json", **options).body)
+    return document
+
+
+def test_the_names_that_a_request_may_give() -> None:
+    assert FORMATS == ("png", "color", "overlay", "json", "npz", "zip")
+    assert GEOMETRIES == ("rle", "polygons", "label_studio")
+
+
+def test_a_media_type_selects_a_format() -> None:
+    """Three formats are PNGs: who accepts image/png, any image or anything gets the mask of indices."""
+    assert FORMAT_OF_MEDIA_TYPE == {
+        "image/png": "png",
+        "image/*": "png",
+        "*/*": "png",
+        "application/json": "json",
+        "application/x-npz": "npz",
+        "application/zip": "zip",
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,26 +99,26 @@ def _json(**options: Any) -> dict[str, Any]:
     ],
 )
 def test_every_format_names_its_type(name: str, content_type: str) -> None:
-    answer = _answer(name)
-    assert (answer.status, answer.content_type) == (200, content_type)
-    assert isinstance(answer.body, bytes)
+    response = _respond(name)
+    assert (response.status, response.content_type) == (200, content_type)
+    assert isinstance(response.body, bytes)
 
 
 def test_png_holds_the_indices() -> None:
-    answer = _answer("png")
-    np.testing.assert_array_equal(_pixels(answer.body), _mask())
-    image = Image.open(io.BytesIO(answer.body))
+    response = _respond("png")
+    np.testing.assert_array_equal(_pixels(response.body), _mask())
+    image = Image.open(io.BytesIO(response.body))
     image.load()
     assert [entry["name"] for entry in json.loads(image.info["legend"])] == list(LABELS)
 
 
 def test_color_holds_the_colours() -> None:
-    np.testing.assert_array_equal(_pixels(_answer("color").body), palette()[_mask()])
+    np.testing.assert_array_equal(_pixels(_respond("color").body), palette()[_mask()])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_overlay_holds_the_mix(alpha: float) -> None:
-    pixels = _pixels(_answer("overlay", alpha=alpha).body)
+    pixels = _pixels(_respond("overlay", alpha=alpha).body)
     mask = _mask()
     expected = (1 - alpha) * IMAGE + alpha * palette()[mask]
     expected[mask == UNLABELLED] = IMAGE[mask == UNLABELLED]
@@ -106,20 +128,21 @@ def test_overlay_holds_the_mix(alpha: float) -> None:
 
 def test_npz_holds_the_scores_and_loads_without_pickle() -> None:
     result = _result()
-    with np.load(io.BytesIO(_answer("npz", result).body), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(_respond("npz", result).body), allow_pickle=False) as arrays:
         assert arrays["scores"].dtype == np.float16
         np.testing.assert_array_equal(arrays["scores"], result.scores.half().numpy())
         assert arrays["labels"].tolist() == list(LABELS)
         assert arrays["image_size"].tolist() == [HEIGHT, WIDTH]
 
 
-def test_json_describes_the_answer() -> None:
-    answer = _json(mode="fast")
-    assert (answer["width"], answer["height"], answer["mode"], answer["device"]) == (WIDTH, HEIGHT, "fast", "cpu")
-    assert answer["model"] == {"name": "lseg", "version": "1.0"}
-    assert answer["timings_ms"] == {"decode": 1.0, "text": 0.0, "image": 250.0, "mask": 12.3}
-    assert answer["unlabelled"] == {"area": 6, "share": 6 / (HEIGHT * WIDTH)}
-    np.testing.assert_array_equal(_pixels(base64.b64decode(answer["mask"])), _mask())
+def test_json_describes_the_image() -> None:
+    document = _json(mode="fast")
+    assert (document["width"], document["height"]) == (WIDTH, HEIGHT)
+    assert (document["mode"], document["device"]) == ("fast", "cpu")
+    assert document["model"] == {"name": "lseg", "version": "1.0"}
+    assert document["timings_ms"] == {"decode": 1.0, "text": 0.0, "network": 250.0, "mask": 12.3}
+    assert document["unlabelled"] == {"area": 6, "share": 6 / (HEIGHT * WIDTH)}
+    np.testing.assert_array_equal(_pixels(base64.b64decode(document["mask"])), _mask())
 
 
 def test_json_describes_every_label() -> None:
@@ -137,8 +160,8 @@ def test_json_describes_every_label() -> None:
 
 
 def test_the_shares_of_all_labels_and_of_none_are_the_whole_image() -> None:
-    answer = _json()
-    shares = [entry["share"] for entry in answer["labels"]] + [answer["unlabelled"]["share"]]
+    document = _json()
+    shares = [entry["share"] for entry in document["labels"]] + [document["unlabelled"]["share"]]
     assert sum(shares) == pytest.approx(1)
 
 
@@ -163,7 +186,7 @@ def test_json_polygons_go_round_the_region() -> None:
 
 
 def test_json_is_standard_json_in_utf8() -> None:
-    body = _answer("json").body
+    body = _respond("json").body
     assert "日本の猫" in body.decode("utf-8")
 
     def refuse(constant: str) -> None:
@@ -173,7 +196,7 @@ def test_json_is_standard_json_in_utf8() -> None:
 
 
 def _archive(result: Segmentation | None = None) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(_answer("zip", result).body))
+    return zipfile.ZipFile(io.BytesIO(_respond("zip", result).body))
 
 
 def test_zip_holds_the_mask_the_legend_the_overlay_and_a_cutout_of_each_present_label() -> None:
@@ -185,7 +208,7 @@ def test_zip_holds_the_mask_the_legend_the_overlay_and_a_cutout_of_each_present_
             "000", "001", "002", "003", "005",
         ]  # fmt: skip
         np.testing.assert_array_equal(_pixels(archive.read("mask.png")), _mask())
-        np.testing.assert_array_equal(_pixels(archive.read("overlay.png")), _pixels(_answer("overlay").body))
+        np.testing.assert_array_equal(_pixels(archive.read("overlay.png")), _pixels(_respond("overlay").body))
         listed = json.loads(archive.read("legend.json"))
         assert [(entry["index"], entry["name"], entry["color"]) for entry in listed] == [
             (index, name, hex_color(index)) for index, name in enumerate(LABELS)
@@ -220,15 +243,15 @@ def test_file_names_in_the_zip_are_safe_on_every_system() -> None:
 
 def test_the_same_mask_gives_the_same_bytes() -> None:
     for name in ("png", "color", "overlay", "npz", "zip", "json"):
-        assert _answer(name).body == _answer(name).body
+        assert _respond(name).body == _respond(name).body
     with _archive() as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_headers_name_the_device_and_the_time_of_each_stage() -> None:
-    headers = _answer("png").headers
+    headers = _respond("png").headers
     assert headers["X-LSeg-Device"] == "cpu"
-    assert headers["Server-Timing"] == "decode;dur=1.0, text;dur=0.0, image;dur=250.0, mask;dur=12.3"
+    assert headers["Server-Timing"] == "decode;dur=1.0, text;dur=0.0, network;dur=250.0, mask;dur=12.3"
 
 
 def _assert_plain(value: str) -> None:
@@ -239,7 +262,7 @@ def _assert_plain(value: str) -> None:
 
 @pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
 def test_the_legend_header_is_plain_ascii_and_decodes_to_the_legend(name: str) -> None:
-    headers = _answer(name, _result(labels=AWKWARD[: len(LABELS)])).headers
+    headers = _respond(name, _result(labels=AWKWARD[: len(LABELS)])).headers
     for key, value in headers.items():
         _assert_plain(key)
         _assert_plain(value)
@@ -247,7 +270,7 @@ def test_the_legend_header_is_plain_ascii_and_decodes_to_the_legend(name: str) -
 
 
 def test_awkward_labels_come_back_from_the_legend_header() -> None:
-    headers = _answer("color", _result(labels=AWKWARD)).headers
+    headers = _respond("color", _result(labels=AWKWARD)).headers
     _assert_plain(headers["X-LSeg-Legend"])
     assert "X-LSeg-Legend-Truncated" not in headers
     assert json.loads(unquote(headers["X-LSeg-Legend"])) == [
@@ -258,7 +281,7 @@ def test_awkward_labels_come_back_from_the_legend_header() -> None:
 @pytest.mark.parametrize("letter", ["x", "語", "👩"])
 def test_a_legend_too_long_for_a_header_is_cut_at_an_entry_and_says_so(letter: str) -> None:
     labels = tuple(f"{number} {letter * 150}" for number in range(255))
-    headers = _answer("color", _result(labels=labels)).headers
+    headers = _respond("color", _result(labels=labels)).headers
     assert headers["X-LSeg-Legend-Truncated"] == "true"
     _assert_plain(headers["X-LSeg-Legend"])
     assert sum(len(key) + len(value) + 4 for key, value in headers.items()) < 8_000
@@ -269,20 +292,20 @@ def test_a_legend_too_long_for_a_header_is_cut_at_an_entry_and_says_so(letter: s
 
 def test_one_label_of_any_allowed_length_fits_the_header_or_is_left_out() -> None:
     for label in ("x" * 200, "語" * 200, "👩" * 200, "%" * 200):
-        headers = _answer("color", _result(labels=(label,))).headers
+        headers = _respond("color", _result(labels=(label,))).headers
         names = [entry["name"] for entry in json.loads(unquote(headers["X-LSeg-Legend"]))]
         assert names == [label]
 
 
 @pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
-def test_an_answer_that_torchserve_would_not_pass_on_is_refused(name: str) -> None:
-    size = len(_answer(name).body)
+def test_a_response_that_torchserve_would_not_pass_on_is_refused(name: str) -> None:
+    size = len(_respond(name).body)
     room = 64_000  # for headers and framing
-    fits = Served("lseg", "1.0", "cpu", size + room)
+    fits = ServerInfo("lseg", "1.0", "cpu", size + room)
     request = Request(b"", format=name)
-    assert len(make_answer(request, IMAGE, _result(), fits).body) == size
+    assert len(make_response(request, IMAGE, _result(), fits).body) == size
     with pytest.raises(ResponseTooLargeError, match=f"{size} bytes as {name}; accepted: up to {size - 1} ") as caught:
-        make_answer(request, IMAGE, _result(), Served("lseg", "1.0", "cpu", size + room - 1))
+        make_response(request, IMAGE, _result(), ServerInfo("lseg", "1.0", "cpu", size + room - 1))
     assert (caught.value.status, caught.value.type, caught.value.field) == (413, "response_too_large", "format")
 
 
@@ -291,13 +314,18 @@ def test_outlines_that_could_never_be_sent_are_refused(geometry: str) -> None:
     mask = (np.indices((400, 400)).sum(axis=0) % 2).astype(np.uint8)  # 159,600 changes along rows
     request = Request(b"", format="json", geometry=geometry)
     with pytest.raises(ResponseTooLargeError, match=r"159600 times along its rows.*use format png"):
-        make_answer(request, noise(400, 400), _result(mask), Served("lseg", "1.0", "cpu", 200_000))
+        make_response(request, noise(400, 400), _result(mask), ServerInfo("lseg", "1.0", "cpu", 200_000))
 
 
-def test_cutouts_of_too_many_pixels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responses, "_CUTOUT_PIXELS", 1_000)
-    with pytest.raises(ResponseTooLargeError, match=r"cut-outs of 5 labels have .* pixels; accepted: up to 1000"):
-        _answer("zip")
+def test_cutouts_of_too_many_pixels_are_refused() -> None:
+    """Each of 255 labels has a pixel in two opposite corners, so that the box of each is all of the image but a rim."""
+    corner = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    mask = np.full((1_000, 1_000), UNLABELLED, np.uint8)
+    mask[:16, :16], mask[-16:, -16:] = corner, corner
+    result = _result(mask, tuple(f"label {index}" for index in range(255)))
+    pixels = 255 * (1_000 - 15) ** 2
+    with pytest.raises(ResponseTooLargeError, match=f"255 labels have {pixels} pixels; accepted: up to 200000000$"):
+        make_response(Request(b"", format="zip"), noise(1_000, 1_000), result, SERVER)
 
 
 @pytest.mark.parametrize(
@@ -312,8 +340,8 @@ def test_cutouts_of_too_many_pixels_are_refused(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_an_error_describes_itself(error: SegmenterError, expected: dict[str, object]) -> None:
-    answer = error_answer(error)
-    assert (answer.status, answer.content_type) == (expected["code"], "application/json")
-    assert type(answer.status) is int
-    assert json.loads(answer.body) == {"error": expected}
-    assert answer.headers == {}
+    response = error_response(error)
+    assert (response.status, response.content_type) == (expected["code"], "application/json")
+    assert type(response.status) is int
+    assert json.loads(response.body) == {"error": expected}
+    assert response.headers == {}

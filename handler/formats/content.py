@@ -1,0 +1,28 @@
+"""What a response can show: the same for every format, which takes from it what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lseg_serve.segmenter import Pixels, Segmentation
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Facts about the server that go into responses."""
+
+    model_name: str
+    model_version: str
+    device: str
+    max_response_bytes: int  # of a response with its headers: TorchServe passes no larger one on
+
+
+@dataclass(frozen=True)
+class Content:
+    """One segmented image, and the options of the request that concern its response."""
+
+    image: Pixels  # [H, W, 3], RGB
+    result: Segmentation
+    server: ServerInfo
+    alpha: float = 0.5  # 0..1: the share of the colours in an overlay
+    geometry: str = "rle"  # how JSON describes the outline of a label

@@ -1,0 +1,67 @@
+"""The format json: what the mask says of each label, in numbers and outlines, with the mask itself as base64."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+
+from lseg_serve.handler.formats.colors import hex_color
+from lseg_serve.handler.formats.content import Content
+from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.png import encode_png
+from lseg_serve.handler.formats.regions import Region, find_regions
+from lseg_serve.segmenter import UNLABELLED, Pixels, ResponseTooLargeError
+
+# The least that one change of label along a row adds to a response with outlines.
+_BYTES_PER_EDGE = 2
+
+
+def encode_json(content: Content) -> bytes:
+    """A JSON object in UTF-8: size, model, mode, device, timings, an entry for each label, and the mask.
+
+    Raises:
+        ResponseTooLargeError: the outlines are so fine that TorchServe could not pass them on.
+    """
+    result, server = content.result, content.server
+    _check_edges(result.mask, server.max_response_bytes)
+    height, width = result.mask.shape
+    unlabelled = int(np.count_nonzero(result.mask == UNLABELLED))
+    regions = find_regions(result.mask, len(result.labels))
+    document = {
+        "width": width,
+        "height": height,
+        "model": {"name": server.model_name, "version": server.model_version},
+        "mode": result.mode,
+        "device": server.device,
+        "timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in result.seconds.items()},
+        "labels": [_label_entry(content, region) for region in regions],
+        "unlabelled": {"area": unlabelled, "share": unlabelled / result.mask.size},
+        "mask": base64.b64encode(encode_png(content)).decode("ascii"),
+    }
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _label_entry(content: Content, region: Region) -> dict[str, object]:
+    result, index = content.result, region.index
+    encode_outline = ENCODER_BY_GEOMETRY[content.geometry]
+    return {
+        "index": index,
+        "name": result.labels[index],
+        "color": hex_color(index),
+        "area": region.area,
+        "share": region.area / result.mask.size,
+        "mean_score": None if result.mean_scores is None else round(float(result.mean_scores[index]), 6),
+        "box": region.box,
+        content.geometry: encode_outline(result.mask == index) if region.area else None,
+    }
+
+
+def _check_edges(mask: Pixels, max_bytes: int) -> None:
+    """Refuse outlines that are too fine for a response of `max_bytes`, before time is spent on them."""
+    edges = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+    if edges * _BYTES_PER_EDGE > max_bytes:
+        raise ResponseTooLargeError(
+            f"the mask changes its label {edges} times along its rows, too often for outlines; use format png", "format"
+        )
