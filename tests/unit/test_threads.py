@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,3 +108,22 @@ def test_workers_of_one_frontend_count_each_other(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FRONTEND, str(worker)]
     run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert int(run.stdout) == 3
+
+
+def test_threads_are_set_where_the_network_computes_with_them() -> None:
+    """For an accelerator they stay as they are: its own libraries choose."""
+    program = """
+import torch
+from lseg_serve.handler.process.tuning import ProcessTuning
+for device in ("cuda", "cpu"):
+    torch.set_num_threads(1000)
+    tuning = ProcessTuning()
+    tuning.start(device)
+    with tuning.busy():
+        print(torch.get_num_threads())
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["1000", str(usable_cores())]
