@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -99,12 +100,14 @@ class LocalServer:
             old.unlink()
         # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models: shared, two servers would clash.
         own = {"TMPDIR": temporary, "TEMP": temporary, "LOG_LOCATION": self.logs, "METRICS_LOCATION": self.logs}
+        own_tools = _provide_kill(self.run_folder / "bin")
         environment = {
             # TorchServe's worker imports torch first, and that Gaudi's bridge in its default mode, before the handler
             # knows which mode is configured.
             "PT_HPU_AUTOLOAD": "0",
             **os.environ,
             **java_environment(),
+            **({"PATH": f"{own_tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} if own_tools else {}),
             **{name: str(path.resolve()) for name, path in own.items()},
             **self.addresses.environment(),
             **self.environment,
@@ -161,7 +164,10 @@ class LocalServer:
         for name, port in asdict(self.addresses).items():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    raise ServerError(f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port)")
+                    raise ServerError(
+                        f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port); "
+                        "stop it, or choose another port"
+                    )
 
     def _let_logs_settle(self) -> None:
         """Wait for a dead worker's last words: TorchServe notices its end before it has copied all that it said."""
@@ -182,3 +188,19 @@ class LocalServer:
     def _explain(self, what: str) -> str:
         lines = (self._log("model_log.log") or self._log("ts_log.log") or self._log("console.log")).splitlines()
         return "\n".join([f"{what}; the end of its log in {self.logs}:", *lines[-25:]])
+
+
+def _provide_kill(folder: Path) -> Path | None:
+    """A folder with a program `kill` in it, where the machine has none; None where it has.
+
+    TorchServe ends its workers by that program. Bare Debian and slim container images lack it: it is in procps.
+    Without it scaling down is answered with a 500, and a stopped server leaves its unpacked model behind. Every shell
+    has the command built in, so a script of one line stands in for the program.
+    """
+    if shutil.which("kill") is not None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "kill"
+    script.write_text('#!/bin/sh\nkill "$@"\n', encoding="ascii")
+    script.chmod(0o755)
+    return folder.resolve()

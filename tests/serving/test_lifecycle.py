@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -96,6 +97,30 @@ def test_stopping_leaves_no_process_and_no_unpacked_model(archive: Path, tmp_pat
     assert not any(process.is_running() for process in family)
     assert not list((tmp_path / "run" / "tmp" / "models").iterdir())
     assert not server.stop()
+
+
+def _programs_without(name: str, folder: Path) -> Path:
+    """A folder with a link to every program of this machine but one, and a Java."""
+    folder.mkdir()
+    for directory in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(directory).glob("*"):
+            if program.name != name:
+                (folder / program.name).unlink(missing_ok=True)
+                (folder / program.name).symlink_to(program)
+    return folder
+
+
+def test_workers_end_on_a_machine_without_the_program_kill(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on bare Debian and in slim container images, where TorchServe cannot scale down by itself."""
+    monkeypatch.setenv("PATH", str(_programs_without("kill", tmp_path / "bin")))
+    with running(archive, tmp_path / "run") as server:
+        _scale(server, 2)
+        _scale(server, 1)
+        assert len(server.workers("lseg")) == 1
+        assert server.stop()
+    assert not list((tmp_path / "run" / "tmp" / "models").iterdir())
 
 
 def test_a_killed_worker_comes_back(server: LocalServer, url: str, photo: bytes) -> None:
