@@ -35,7 +35,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_image_pixels": config.max_image_pixels,
             "max_response_bytes": max_response_bytes,
         },
-        "accurate": asdict(config.accurate),
+        "accurate": config.accurate.model_dump(),
         "request": _request_schema(config),
     }
 
