@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from lseg_serve.handler.requests import FORMATS, GEOMETRIES
-from lseg_serve.segmenter import IMAGE_FORMATS, MODES, Config, Segmenter
+from lseg_serve.handler.request_model import Request
+from lseg_serve.segmenter import Config, Segmenter
 
 
 def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
@@ -54,19 +54,10 @@ def _graphs(segmenter: Segmenter) -> dict[str, Any] | None:
 
 
 def _request_schema(config: Config) -> dict[str, Any]:
-    """JSON Schema of the JSON form; the multipart form has the same fields."""
-    fraction = {"type": "number", "minimum": 0, "maximum": 1}
-    return {
-        "type": "object",
-        "required": ["image"],
-        "additionalProperties": False,
-        "properties": {
-            "image": {"type": "string", "description": f"base64 or data URI of {', '.join(IMAGE_FORMATS)}"},
-            "labels": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": config.max_labels},
-            "format": {"enum": list(FORMATS), "default": "png"},
-            "mode": {"enum": list(MODES), "default": config.mode},
-            "threshold": {**fraction, "default": 0},
-            "alpha": {**fraction, "default": 0.5},
-            "geometry": {"enum": list(GEOMETRIES), "default": "rle"},
-        },
-    }
+    """JSON Schema of the JSON form, with this model's limits; the multipart form has the same fields."""
+    schema = Request.model_json_schema()
+    properties = schema["properties"]
+    properties["labels"]["maxItems"] = config.max_labels
+    del properties["labels"]["default"]  # what holds without labels is the label set, not the null of Python
+    properties["mode"]["default"] = config.mode
+    return schema

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lseg_serve.handler.formats.pictures import colored, hex_color, legend, mask_png, overlaid, rgb_png
 from lseg_serve.handler.formats.regions import coco_rle, find_regions, label_studio_rle, polygons
-from lseg_serve.handler.requests import Request
+from lseg_serve.handler.request_model import Request
 from lseg_serve.segmenter import UNLABELLED, ResponseTooLargeError, Segmentation, SegmenterError
 
 Pixels = npt.NDArray[np.uint8]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lseg_serve.handler.requests import FORMATS, GEOMETRIES, Request, parse_request, plain_headers
+from lseg_serve.handler.request_model import FORMATS, GEOMETRIES, Request
+from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.segmenter.errors import (
     InvalidImageError,
     InvalidLabelsError,
@@ -87,7 +88,7 @@ def test_options_are_read_from_headers_in_any_case() -> None:
             f"{prefix}alpha": "0.75",
         }
         request = parse_request(row, plain_headers(headers))
-        assert request == Request(IMAGE, ["a cat", "日本"], "overlay", alpha=0.75)
+        assert request == Request(image=IMAGE, labels=["a cat", "日本"], format="overlay", alpha=0.75)
 
 
 def test_a_field_beats_a_header() -> None:
@@ -181,7 +182,7 @@ def test_an_unknown_header_of_ours_is_refused_and_any_other_is_none_of_ours() ->
     row: Row = {"body": bytearray(IMAGE)}
     _refused(row, InvalidOptionError, "label", "unknown field 'label'", X_LSeg_Label="cat")
     headers = {"X-Labels": "cat", "User-Agent": "curl/8", "url_path": "labels/a", "explain": "True", "lseg-format": "x"}
-    assert parse_request(row, plain_headers(headers)) == Request(IMAGE)
+    assert parse_request(row, plain_headers(headers)) == Request(image=IMAGE)
 
 
 def test_the_message_about_a_field_stays_short_however_long_its_name() -> None:
@@ -385,7 +386,7 @@ def test_json_fields_beat_those_of_the_query_string() -> None:
 
 def test_what_torchserve_adds_on_the_invocations_route_is_no_field_of_the_client() -> None:
     row: Row = {"model_name": bytearray(b"lseg"), "labels": bytearray(b"cat"), "body": bytearray(IMAGE)}
-    assert _parsed(row) == Request(IMAGE, ["cat"])
+    assert _parsed(row) == Request(image=IMAGE, labels=["cat"])
 
 
 def test_errors_say_what_a_program_needs() -> None:

@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 
 from lseg_serve.handler import responses
 from lseg_serve.handler.formats.pictures import hex_color, palette
-from lseg_serve.handler.requests import Request
+from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.responses import Answer, Served, error_answer, make_answer
 from lseg_serve.segmenter import Segmentation
 from lseg_serve.segmenter.errors import InvalidOptionError, OutOfMemoryError, ResponseTooLargeError, SegmenterError
@@ -53,7 +53,8 @@ IMAGE = noise(HEIGHT, WIDTH)
 
 
 def _answer(name: str, result: Segmentation | None = None, **options: Any) -> Answer:
-    return make_answer(Request(b"", format=name, **options), IMAGE, result or _result(), SERVED)
+    request = Request.model_validate({"image": b"", "format": name, **options})
+    return make_answer(request, IMAGE, result or _result(), SERVED)
 
 
 def _pixels(content: bytes) -> Pixels:
@@ -279,7 +280,7 @@ def test_an_answer_that_torchserve_would_not_pass_on_is_refused(name: str) -> No
     size = len(_answer(name).body)
     room = 64_000  # for headers and framing
     fits = Served("lseg", "1.0", "cpu", size + room)
-    request = Request(b"", format=name)
+    request = Request.model_validate({"image": b"", "format": name})
     assert len(make_answer(request, IMAGE, _result(), fits).body) == size
     with pytest.raises(ResponseTooLargeError, match=f"{size} bytes as {name}; accepted: up to {size - 1} ") as caught:
         make_answer(request, IMAGE, _result(), Served("lseg", "1.0", "cpu", size + room - 1))
@@ -289,7 +290,7 @@ def test_an_answer_that_torchserve_would_not_pass_on_is_refused(name: str) -> No
 @pytest.mark.parametrize("geometry", ["rle", "polygons", "label_studio"])
 def test_outlines_that_could_never_be_sent_are_refused(geometry: str) -> None:
     mask = (np.indices((400, 400)).sum(axis=0) % 2).astype(np.uint8)  # 159,600 changes along rows
-    request = Request(b"", format="json", geometry=geometry)
+    request = Request.model_validate({"image": b"", "format": "json", "geometry": geometry})
     with pytest.raises(ResponseTooLargeError, match=r"159600 times along its rows.*use format png"):
         make_answer(request, noise(400, 400), _result(mask), Served("lseg", "1.0", "cpu", 200_000))
 
