@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from lseg_serve.handler.request_model import Request
-from lseg_serve.segmenter import Config, Segmenter
+from lseg_serve.handler.request_model import request_schema
+from lseg_serve.segmenter import Segmenter
 
 
 def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_response_bytes": max_response_bytes,
         },
         "accurate": config.accurate.model_dump(),
-        "request": _request_schema(config),
+        "request": request_schema(config),
     }
 
 
@@ -51,13 +51,3 @@ def _graphs(segmenter: Segmenter) -> dict[str, Any] | None:
         "warm_up_seconds": round(warmed.seconds, 1),
         **asdict(counts),
     }
-
-
-def _request_schema(config: Config) -> dict[str, Any]:
-    """JSON Schema of the JSON form, with this model's limits; the multipart form has the same fields."""
-    schema = Request.model_json_schema()
-    properties = schema["properties"]
-    properties["labels"]["maxItems"] = config.max_labels
-    del properties["labels"]["default"]  # what holds without labels is the label set, not the null of Python
-    properties["mode"]["default"] = config.mode
-    return schema

@@ -24,6 +24,7 @@ from pydantic.json_schema import SkipJsonSchema
 from lseg_serve.segmenter import (
     IMAGE_FORMATS,
     MODES,
+    Config,
     InvalidImageError,
     InvalidLabelsError,
     InvalidOptionError,
@@ -152,6 +153,16 @@ class Request(BaseModel):
             return handler({"image": None, **fields})
         except ValidationError as error:
             raise _refusal(fields, error) from None
+
+
+def request_schema(config: Config) -> dict[str, Any]:
+    """JSON Schema of a request in JSON, with the limits of `config`. A form has the same fields, all of them text."""
+    schema = Request.model_json_schema()
+    properties = schema["properties"]
+    properties["labels"]["maxItems"] = config.max_labels
+    del properties["labels"]["default"]  # the null of the model stands for the label set, and cannot be sent
+    properties["mode"]["default"] = config.mode
+    return schema
 
 
 def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterError:

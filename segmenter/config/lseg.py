@@ -45,24 +45,30 @@ class Config(Section):
         Mode,
         Field(
             description="Mode of requests that name none. `fast`: one pass over the image. `accurate`: the published"
-            " evaluation, 28 to 46 passes."
+            " evaluation, 22 to 46 passes."
         ),
     ] = "fast"
     static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
     accurate: AccurateParams = AccurateParams()
     max_labels: Annotated[
-        int, Field(ge=1, le=255, description="Labels of a request. The mask has 8 bits, and 255 means unlabelled.")
+        int,
+        Field(ge=1, le=255, description="The most labels of a request. The mask has 8 bits, and 255 means unlabelled."),
     ] = 255
     max_label_length: Annotated[
         int,
-        Field(ge=1, le=1_000, description="Characters of a label. Tokenising takes the square of a word's length."),
+        Field(
+            ge=1,
+            le=1_000,
+            description="The most characters of a label. The tokenizer's time grows with the square of a word's"
+            " length.",
+        ),
     ] = 200
     max_image_pixels: Annotated[
         int,
         Field(
             ge=1,
             le=1_000_000_000,
-            description="Pixels of an image, checked before it is decoded. A side has at most 65535.",
+            description="The most pixels of an image, checked before it is decoded. A side has at most 65535.",
         ),
     ] = 64_000_000
     max_response_bytes: Annotated[
@@ -70,20 +76,20 @@ class Config(Section):
         Field(
             ge=1_000,
             le=2_000_000_000,
-            description="Bytes of a response. A larger one is refused with 413, also where `max_response_size` of"
-            " config.properties is lower.",
+            description="The most bytes of a response. A larger one is refused with 413. The limit is lower where"
+            " `max_response_size` of config.properties is.",
         ),
     ] = 100_000_000
     text_cache_size: Annotated[
-        int, Field(ge=1, le=10_000_000, description="Label embeddings that are kept; one takes 2 kB.")
+        int, Field(ge=1, le=10_000_000, description="The most label embeddings that are kept; one takes 2 kB.")
     ] = 10_000
     feature_cache_megabytes: Annotated[
         int,
         Field(
             ge=0,
             le=1_000_000,
-            description="Megabytes for the features of images seen before, so that new labels on them skip the network;"
-            " 480x640 pixels take 20. 0: none. Fast mode, CPU and CUDA.",
+            description="The most megabytes of the feature cache. It keeps the network's features of recent images, so"
+            " that new labels on them skip the network; 480x640 pixels take 20. 0: none. Fast mode, CPU and CUDA.",
         ),
     ] = 128
     dynamic_image_hw: Annotated[

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from annotated_types import Ge, Le, MultipleOf
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
@@ -68,11 +67,13 @@ def accepted(field: FieldInfo) -> str:
 
 
 def _whole_number(notes: list[Any]) -> str:
-    lowest = next(note.ge for note in notes if isinstance(note, Ge))
-    highest = next((note.le for note in notes if isinstance(note, Le)), None)
-    multiple = next((note.multiple_of for note in notes if isinstance(note, MultipleOf)), None)
+    lowest, highest, multiple = (_limit(notes, name) for name in ("ge", "le", "multiple_of"))
     bounds = f"from {lowest} on" if highest is None else f"from {lowest} to {highest}"
     return f"a whole number {bounds}" + ("" if multiple is None else f", a multiple of {multiple}")
+
+
+def _limit(notes: list[Any], name: str) -> int | None:
+    return next((getattr(note, name) for note in notes if hasattr(note, name)), None)
 
 
 def _message(section: type[Section], values: object, error: ValidationError) -> str:

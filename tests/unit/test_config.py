@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lseg_serve.segmenter import Config
-from lseg_serve.segmenter.config import HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter.__main__ import main
+from lseg_serve.segmenter.config import AccurateParams, HpuParams, StaticImageSizeParams, table
 from lseg_serve.segmenter.errors import ConfigError
+from tests.conftest import PROJECT
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
+CONFIG_FOLDER = PROJECT / "config"
 MODEL_CONFIG = CONFIG_FOLDER / "model-config.yaml"
 
 
@@ -265,3 +269,60 @@ def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
 )
 def test_odd_values_for_gaudi_are_refused(key: str, value: object, message: str) -> None:
     _refused({key: value}, message)
+
+
+def test_a_changed_copy_is_checked_like_any_other_configuration() -> None:
+    config = Config(device="cpu", hpu=HpuParams(max_graphs=30))
+    assert config.replaced(device="auto") == Config(hpu=HpuParams(max_graphs=30))
+    assert config.device == "cpu"
+    with pytest.raises(ConfigError, match=r"lseg\.device is 'tpu'; accepted: auto, hpu, cuda, cpu"):
+        config.replaced(device="tpu")
+    with pytest.raises(ConfigError, match=r"unknown key 'lseg\.devise'"):
+        config.replaced(devise="cpu")
+
+
+def test_a_configuration_made_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(ConfigError, match=r"lseg\.max_labels is 256; accepted: a whole number from 1 to 255"):
+        Config(max_labels=256)
+    with pytest.raises(ConfigError, match=r"lseg.accurate.stride is 481; accepted: a whole number from 1 to 480"):
+        AccurateParams(stride=481)
+
+
+def test_nothing_of_a_configuration_can_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().device = "cpu"
+
+
+def test_the_documented_keys_are_those_that_the_models_check() -> None:
+    """`python -m segmenter configuration docs/configuration.md` writes them."""
+    page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert table.written_into(page) == page
+
+
+def test_every_key_of_the_bundled_file_is_documented() -> None:
+    document = yaml.safe_load(MODEL_CONFIG.read_text(encoding="utf-8"))
+    documented = set(re.findall(r"^\| `([\w.]+)` ", table.markdown(), re.MULTILINE))
+    section = document.pop("lseg")
+    for name in ("hpu", "accurate", "static_image_size_params"):
+        section |= {f"{name}.{key}": value for key, value in section.pop(name).items()}
+    assert {*document, *section} <= documented
+
+
+def test_the_defaults_are_those_of_the_bundled_file() -> None:
+    """So that a key that is left out means what the file shows."""
+    assert Config.from_file(MODEL_CONFIG) == Config()
+
+
+def test_the_command_writes_the_keys_into_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nof yesterday\n{table.END}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["segmenter", "configuration", str(page)])
+    main()
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| `max_labels` | a whole number from 1 to 255 | `255` |" in text
+    assert "of yesterday" not in text
+    page.write_text("no markers", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"page\.md: the page has no table; accepted: "):
+        main()

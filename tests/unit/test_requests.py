@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from lseg_serve.handler.request_model import FORMATS, GEOMETRIES, Request
+from lseg_serve.handler.request_model import FORMATS, GEOMETRIES, Request, request_schema
 from lseg_serve.handler.requests import parse_request, plain_headers
+from lseg_serve.segmenter import Config
 from lseg_serve.segmenter.errors import (
     InvalidImageError,
     InvalidLabelsError,
@@ -400,3 +401,37 @@ def test_errors_say_what_a_program_needs() -> None:
             _parsed(row)
         assert {name: getattr(caught.value, name) for name in expected} == expected
         json.dumps(caught.value.message)
+
+
+def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
+    schema = request_schema(Config(max_labels=7, mode="accurate"))
+    fields = schema["properties"]
+    assert ", ".join(fields) == ACCEPTED_FIELDS
+    assert (schema["required"], schema["additionalProperties"]) == (["image"], False)
+    assert all(field["description"] for field in fields.values())
+    assert fields["labels"]["maxItems"] == 7
+    assert "default" not in fields["labels"]
+    enums = {name: field["enum"] for name, field in fields.items() if "enum" in field}
+    assert enums == {"format": [*FORMATS], "mode": ["fast", "accurate"], "geometry": [*GEOMETRIES]}
+    assert (fields["mode"]["default"], fields["format"]["default"], fields["geometry"]["default"]) == (
+        "accurate",
+        "png",
+        "rle",
+    )
+    for name, default in (("threshold", 0), ("alpha", 0.5)):
+        assert (fields[name]["minimum"], fields[name]["maximum"], fields[name]["default"]) == (0, 1, default)
+
+
+def test_a_request_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(InvalidOptionError, match="alpha is '2.0'; accepted: a number from 0 to 1"):
+        Request(image=IMAGE, alpha=2.0)
+
+
+@pytest.mark.parametrize("odd", ["image", "labels", "format", "threshold"])
+def test_an_unknown_field_is_named_before_any_other_mistake(odd: str) -> None:
+    body = {"image": BASE64, odd: {}, "colour": "red"}
+    _refused({"body": body}, InvalidOptionError, "colour", "unknown field 'colour'")
+
+
+def test_a_request_in_a_log_shows_no_image() -> None:
+    assert "image" not in repr(Request(image=IMAGE))
