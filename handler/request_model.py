@@ -104,7 +104,7 @@ _Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
 
 
 class Request(BaseModel):
-    """A request as the client meant it. Whether its labels and its image can be used is checked further on."""
+    """An image, the labels to segment it by, and options. Labels and image are decoded and checked further on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

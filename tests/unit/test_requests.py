@@ -423,7 +423,7 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
 
 
 def test_a_request_in_python_is_refused_in_the_same_words() -> None:
-    with pytest.raises(InvalidOptionError, match="alpha is '2.0'; accepted: a number from 0 to 1"):
+    with pytest.raises(InvalidOptionError, match=r"alpha is '2\.0'; accepted: a number from 0 to 1"):
         Request(image=IMAGE, alpha=2.0)
 
 
