@@ -1,4 +1,4 @@
-"""What TorchServe hands over for one request -> a checked, typed request.
+"""Reads a request from what TorchServe hands over, however the client sent it.
 
 TorchServe gives a row of named values and a dictionary of headers. How they look depends on how the client sent them:
 multipart, raw body with query string or headers, JSON, gRPC. Here the ways meet; `request_model.py` checks the fields.
