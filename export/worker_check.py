@@ -5,7 +5,6 @@ Usage: worker_check.py ARCHIVE_FOLDER INPUT.safetensors OUTPUT.safetensors
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
     for package in (model, segmenter, pipeline):
         if folder not in Path(str(package.__file__)).parents:
             sys.exit(f"the archive lacks the code of {package.__name__}")
-    config = replace(Config.from_file(folder / CONFIG_FILE), device="cpu")
+    config = Config.from_file(folder / CONFIG_FILE).replaced(device="cpu")
     loaded = Segmenter.load(folder, config)
     given = load_file(inputs)
     text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from lseg_serve.handler.requests import FORMATS, GEOMETRIES
-from lseg_serve.segmenter import IMAGE_FORMATS, MODES, Config, Segmenter
+from lseg_serve.handler.request_model import request_schema
+from lseg_serve.segmenter import Segmenter
 
 
 def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_image_pixels": config.max_image_pixels,
             "max_response_bytes": max_response_bytes,
         },
-        "accurate": asdict(config.accurate),
-        "request": _request_schema(config),
+        "accurate": config.accurate.model_dump(),
+        "request": request_schema(config),
     }
 
 
@@ -50,23 +50,4 @@ def _graphs(segmenter: Segmenter) -> dict[str, Any] | None:
         "cold": [str(graph) for graph in warmed.cold],
         "warm_up_seconds": round(warmed.seconds, 1),
         **asdict(counts),
-    }
-
-
-def _request_schema(config: Config) -> dict[str, Any]:
-    """JSON Schema of the JSON form; the multipart form has the same fields."""
-    fraction = {"type": "number", "minimum": 0, "maximum": 1}
-    return {
-        "type": "object",
-        "required": ["image"],
-        "additionalProperties": False,
-        "properties": {
-            "image": {"type": "string", "description": f"base64 or data URI of {', '.join(IMAGE_FORMATS)}"},
-            "labels": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": config.max_labels},
-            "format": {"enum": list(FORMATS), "default": "png"},
-            "mode": {"enum": list(MODES), "default": config.mode},
-            "threshold": {**fraction, "default": 0},
-            "alpha": {**fraction, "default": 0.5},
-            "geometry": {"enum": list(GEOMETRIES), "default": "rle"},
-        },
     }

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from lseg_serve.handler.requests import Request, parse_request, plain_headers
+from lseg_serve.handler.request_model import Request
+from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
 from lseg_serve.segmenter import (
     Job,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from lseg_serve.handler.formats import FORMAT_BY_NAME
 from lseg_serve.handler.formats.colors import legend
 from lseg_serve.handler.formats.content import Content, ServerInfo
-from lseg_serve.handler.requests import Request
+from lseg_serve.handler.request_model import Request
 from lseg_serve.segmenter import Pixels, ResponseTooLargeError, Segmentation, SegmenterError
 
 __all__ = ["Response", "ServerInfo", "error_response", "make_response"]

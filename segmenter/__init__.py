@@ -11,7 +11,7 @@ from lseg_serve.segmenter.archive import (
     WEIGHTS_FILE,
     unpack,
 )
-from lseg_serve.segmenter.config import MODES, Config, StaticImageSizeParams
+from lseg_serve.segmenter.config import MODES, Config, Mode, StaticImageSizeParams
 from lseg_serve.segmenter.devices import GraphCounts, choose_device, kind_at_hand
 from lseg_serve.segmenter.errors import (
     ArchiveError,
@@ -55,6 +55,7 @@ __all__ = [
     "InvalidOptionError",
     "InvalidRequestError",
     "Job",
+    "Mode",
     "NotReadyError",
     "OutOfMemoryError",
     "Pixels",

@@ -1,4 +1,7 @@
-"""`python -m segmenter buckets`: the shapes that a worker would compile on Gaudi, and what they waste."""
+"""`python -m segmenter buckets`: the shapes that a worker would compile on Gaudi, and what they waste.
+
+`python -m segmenter configuration`: every key of model-config.yaml, as docs/configuration.md has them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from lseg_serve.model import Architecture
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.segmenter.archive import Archive
-from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.config import Config, table
 from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph, Shapes, TextGraph, bounded_shapes, feature_pixels
 from lseg_serve.segmenter.errors import ArchiveError, ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import choose_bucket
@@ -33,7 +36,12 @@ def main() -> None:
     buckets.add_argument("--config", type=Path, default=Path("config/model-config.yaml"), help="a model-config.yaml")
     buckets.add_argument("--model", type=Path, help="an unpacked archive; without it, the published ViT-L/16")
     buckets.add_argument("--size", action="append", metavar="HxW", help="an image size; repeat for more than one")
+    configuration = commands.add_parser("configuration", help="every key of model-config.yaml, as Markdown")
+    configuration.add_argument("page", type=Path, nargs="?", help="a page to write them into; without it, printed")
     options = parser.parse_args()
+    if options.command == "configuration":
+        _write_configuration(options.page)
+        return
     try:
         config = Config.from_file(options.config)
         sizes = [_parsed(text) for text in options.size] if options.size else list(_COMMON_SIZES)
@@ -42,6 +50,16 @@ def main() -> None:
     except (ArchiveError, ConfigError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write("\n".join(_report(shapes, architecture, sizes, config.hpu.max_graphs)) + "\n")
+
+
+def _write_configuration(page: Path | None) -> None:
+    if page is None:
+        sys.stdout.write(table.markdown() + "\n")
+        return
+    try:
+        page.write_text(table.written_into(page.read_text(encoding="utf-8")), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {page}: {error}")
 
 
 def _architecture(folder: Path | None) -> Architecture:

@@ -1,4 +1,25 @@
-"""Everything that can go wrong on the way of a request: one tree of errors, each of which knows its HTTP status."""
+"""Everything that can go wrong. An error is raised where the fault is known, and names the value and what is accepted.
+
+Errors of a request. Each knows its HTTP status; `handler/responses.py` makes a response of it, and of nothing else:
+
+    SegmenterError              500  anything unforeseen
+    |-- InvalidRequestError     400  parse: the request as a whole cannot be understood
+    |   |-- InvalidLabelsError  400  parse, check of labels: not a list of distinct texts
+    |   |-- InvalidOptionError  400  parse: an unknown field, or an option's value
+    |   `-- InvalidImageError   400  parse, decode: no image, or a damaged one
+    |       |-- UnsupportedImageError   415  parse, decode: no image at all, or a kind that is not served
+    |       `-- ImageTooLargeError      413  decode: more pixels than configured
+    |-- NotReadyError           503  before all: the worker is still loading
+    |-- OutOfMemoryError        507  any stage: the device or the machine has no memory left
+    `-- ResponseTooLargeError   413  response: it would not pass TorchServe's limit
+
+Errors of a start. No request is to blame, so they have no status; they stop the worker or the command:
+
+    ArchiveError           a folder or file is no complete LSeg archive
+    ConfigError            model-config.yaml has an unknown key, or a value that is not accepted
+    DeviceError            a device cannot be had: it is taken or broken
+    `-- DeviceAbsentError  there is no such device on this machine
+"""
 
 from __future__ import annotations
 
@@ -6,7 +27,7 @@ from http import HTTPStatus
 
 
 class SegmenterError(Exception):
-    """An error with an answer: a status, a stable `type` for programs, a message for people, the field at fault."""
+    """An error with a response: a status, a stable `type` for programs, a message for people, the field at fault."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     type = "internal_error"
@@ -63,7 +84,7 @@ class ImageTooLargeError(InvalidImageError):
 
 
 class ResponseTooLargeError(SegmenterError):
-    """The answer would not pass TorchServe's `max_response_size`."""
+    """The response would not pass TorchServe's `max_response_size`."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     type = "response_too_large"
@@ -83,16 +104,19 @@ class NotReadyError(SegmenterError):
     type = "not_ready"
 
 
-class ConfigError(ValueError):
-    """A configuration that no worker may start with; the message names the key, the value and what is accepted."""
+class ConfigError(Exception):
+    """A configuration that no worker may start with; the message names the key, the value and what is accepted.
+
+    It is no ValueError: pydantic would take one for a finding of its own, and wrap it.
+    """
 
 
 class DeviceError(RuntimeError):
-    """A device that was asked for and is not there."""
+    """A device that was asked for and cannot be had."""
 
 
 class DeviceAbsentError(DeviceError):
-    """There is no such device at all, where one that is taken or broken is another matter."""
+    """A device that this machine does not have. One that is taken or broken is a plain DeviceError."""
 
 
 class ArchiveError(ValueError):

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lseg_serve.model import Architecture
-from lseg_serve.segmenter.config import Config, StaticImageSizeParams
+from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.devices import Device
 from lseg_serve.segmenter.errors import ConfigError
-from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_buckets
+from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_bucket, make_buckets
 
 # What a batch costs beside its images, in images: it decides between one batch that is filled up and several that fit.
 _BATCH_COST = 1
@@ -184,8 +184,7 @@ def label_buckets(least: int, most: int) -> tuple[int, ...]:
 def _image_buckets(config: Config, *, lazy: bool) -> tuple[Bucket, ...]:
     if config.dynamic_image_hw is None or lazy:
         return make_buckets(config.static_image_size_params)
-    height, width = config.dynamic_image_hw
-    return make_buckets(StaticImageSizeParams(((height, width),), (min(height, width),)))
+    return (make_bucket(*config.dynamic_image_hw),)
 
 
 def _window(config: Config) -> Bucket:

@@ -36,8 +36,13 @@ def make_buckets(params: StaticImageSizeParams) -> tuple[Bucket, ...]:
     for short in params.short_sizes:
         for height, width in params.hw_ratios:
             scale = short / min(height, width)
-            buckets.add(Bucket(_rounded(height * scale), _rounded(width * scale)))
+            buckets.add(make_bucket(height * scale, width * scale))
     return tuple(sorted(buckets, key=lambda bucket: (bucket.height * bucket.width, bucket)))
+
+
+def make_bucket(height: float, width: float) -> Bucket:
+    """The bucket of this size, each side rounded to the nearest multiple of 32."""
+    return Bucket(_rounded(height), _rounded(width))
 
 
 def _rounded(side: float) -> int:

@@ -1,4 +1,4 @@
-"""Labels as a client may give them: distinct texts that the text tower can take."""
+"""The check of labels: what a client sends becomes distinct texts that the text network can take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
     """`labels` trimmed, in their order.
 
     Raises:
-        InvalidLabelsError: none or too many, one that is no text, empty, too long, unprintable, or there twice. Labels
-            that CLIP cleans to the same text (case, spaces, Unicode forms, HTML entities) count as there twice.
+        InvalidLabelsError: there are none or too many; or one is no text, empty, too long, unprintable, or given
+            twice. Two labels are the same if CLIP cleans them to the same text: it ignores case and spaces,
+            repairs Unicode and resolves HTML entities.
     """
     if isinstance(labels, str):
         raise InvalidLabelsError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
@@ -26,12 +27,12 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
     checked: dict[str, str] = {}
     for position, label in enumerate(labels, start=1):
         text = _checked_text(label, position, config)
-        meaning = cleaned(text)
-        if not meaning:
+        cleaned_text = cleaned(text)
+        if not cleaned_text:
             raise InvalidLabelsError(f"label {position} ({text!r}) is empty to CLIP; accepted: text")
-        if meaning in checked:
-            raise InvalidLabelsError(f"label {text!r} is given twice (first as {checked[meaning]!r})")
-        checked[meaning] = text
+        if cleaned_text in checked:
+            raise InvalidLabelsError(f"label {text!r} is given twice (first as {checked[cleaned_text]!r})")
+        checked[cleaned_text] = text
     return tuple(checked.values())
 
 
@@ -45,7 +46,7 @@ def _checked_text(label: object, position: int, config: Config) -> str:
         raise InvalidLabelsError(
             f"label {position} ({text[:30]!r}...) has {len(text)} characters; accepted: up to {config.max_label_length}"
         )
-    odd = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co")), None)
-    if odd is not None:
-        raise InvalidLabelsError(f"label {position} holds the character {odd!a}; accepted: printable text")
+    unprintable = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co")), None)
+    if unprintable is not None:
+        raise InvalidLabelsError(f"label {position} holds the character {unprintable!a}; accepted: printable text")
     return text

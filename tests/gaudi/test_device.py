@@ -53,7 +53,6 @@ def test_results_equal_those_of_the_cpu(hpu_mode: str, tmp_path: Path) -> None:
 
 def _bfloat16() -> float:
     """Mask agreement of bfloat16 with float32 for the bundled model, over drawn scenes."""
-    from dataclasses import replace
 
     from lseg_serve.demo.cache import FIRST_TEST_SEED, scene_size
     from lseg_serve.demo.preset import IMAGE_SIZES
@@ -64,9 +63,9 @@ def _bfloat16() -> float:
     from lseg_serve.segmenter.config import HpuParams
     from tests.gaudi.workload import CONFIG
 
-    config = replace(CONFIG, static_image_size_params=IMAGE_SIZES)
-    card = Segmenter.load(WEIGHTS, replace(config, hpu=HpuParams(bfloat16=True, recipe_cache="")))
-    cpu = Segmenter.load(WEIGHTS, replace(config, device="cpu"))
+    config = CONFIG.replaced(static_image_size_params=IMAGE_SIZES)
+    card = Segmenter.load(WEIGHTS, config.replaced(hpu=HpuParams(bfloat16=True, recipe_cache="")))
+    cpu = Segmenter.load(WEIGHTS, config.replaced(device="cpu"))
     same = pixels = 0
     for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + 12):
         image = draw_scene(seed, scene_size(seed), held_out="exclude").image
@@ -83,7 +82,6 @@ def test_bfloat16_gives_the_masks_of_float32(tmp_path: Path) -> None:
 
 def _from_int8(archive: str) -> dict[str, Any]:
     """The mask of an int8 archive on the card, against the CPU's of the float32 weights."""
-    from dataclasses import replace
 
     from lseg_serve.demo.preset import IMAGE_SIZES
     from lseg_serve.demo.trials import NAMES
@@ -92,9 +90,9 @@ def _from_int8(archive: str) -> dict[str, Any]:
     from tests.conftest import PROJECT
     from tests.gaudi.workload import CONFIG
 
-    config = replace(CONFIG, static_image_size_params=IMAGE_SIZES)
+    config = CONFIG.replaced(static_image_size_params=IMAGE_SIZES)
     card = Segmenter.load(archive, config)
-    cpu = Segmenter.load(WEIGHTS, replace(config, device="cpu"))
+    cpu = Segmenter.load(WEIGHTS, config.replaced(device="cpu"))
     picture = PROJECT / "demo" / "pictures" / "village.jpg"
     found, expected = (one.segment(picture, NAMES).mask for one in (card, cpu))
     counts = card.device.graph_counts()
@@ -151,9 +149,9 @@ def test_warm_up_stops_before_the_card_is_full() -> None:
 
 def _choose(**changes: object) -> str:
     from lseg_serve.segmenter.devices import choose_device
-    from tests.gaudi.workload import CONFIG, replace
+    from tests.gaudi.workload import CONFIG
 
-    return choose_device(replace(CONFIG, **changes)).name  # type: ignore[arg-type]
+    return choose_device(CONFIG.replaced(**changes)).name
 
 
 def _choose_auto() -> str:

@@ -6,7 +6,6 @@ import io
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +88,7 @@ def _cards(server: LocalServer) -> list[str]:
 
 
 def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer, archive: Path) -> None:
-    cpu = Segmenter.load(archive, replace(Config.from_file(archive.parent / "config.yaml"), device="cpu"))
+    cpu = Segmenter.load(archive, Config.from_file(archive.parent / "config.yaml").replaced(device="cpu"))
     for number, size in enumerate(SIZES):
         image = noise(*size, number)
         answer = _predict(server, image)

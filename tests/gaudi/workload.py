@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from tests.support.pictures import encoded, gradient, noise
 
 CONFIG = Config(
     device="hpu",
-    static_image_size_params=StaticImageSizeParams(((1, 1), (3, 4), (4, 3), (1, 2)), (64,)),
+    static_image_size_params=StaticImageSizeParams(hw_ratios=((1, 1), (3, 4), (4, 3), (1, 2)), short_sizes=(64,)),
     accurate=AccurateParams(scales=(0.75, 1.25), crop_size=64, base_size=72, stride=48),
     hpu=HpuParams(bfloat16=False, recipe_cache=""),
 )
@@ -37,7 +36,7 @@ _WORDS = (
 
 def segmenter(**changes: object) -> Segmenter:
     """The small network on the simulated card, not yet warm."""
-    return Segmenter(random_network(SMALL), config=replace(CONFIG, **changes))  # type: ignore[arg-type]
+    return Segmenter(random_network(SMALL), config=CONFIG.replaced(**changes))
 
 
 def on_cpu() -> Segmenter:

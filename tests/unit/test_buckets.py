@@ -38,16 +38,16 @@ def test_the_default_buckets_are_five_by_rising_area() -> None:
 def test_sides_are_rounded_to_the_nearest_multiple_of_32(
     ratio: tuple[float, float], short: int, expected: tuple[int, int]
 ) -> None:
-    assert make_buckets(StaticImageSizeParams((ratio,), (short,))) == (Bucket(*expected),)
+    assert make_buckets(StaticImageSizeParams(hw_ratios=(ratio,), short_sizes=(short,))) == (Bucket(*expected),)
 
 
 def test_sizes_that_round_to_the_same_are_one_bucket() -> None:
-    params = StaticImageSizeParams(((1, 1), (100, 101)), (64, 65, 66))
+    params = StaticImageSizeParams(hw_ratios=((1, 1), (100, 101)), short_sizes=(64, 65, 66))
     assert make_buckets(params) == (Bucket(64, 64),)
 
 
 def test_every_ratio_is_there_at_every_short_size() -> None:
-    buckets = make_buckets(StaticImageSizeParams(((1, 1), (1, 2)), (64, 128)))
+    buckets = make_buckets(StaticImageSizeParams(hw_ratios=((1, 1), (1, 2)), short_sizes=(64, 128)))
     assert buckets == (Bucket(64, 64), Bucket(64, 128), Bucket(128, 128), Bucket(128, 256))
 
 
@@ -77,7 +77,7 @@ def test_an_image_gets_the_bucket_of_the_nearest_aspect(height: int, width: int,
 @pytest.mark.parametrize(("side", "expected"), [(1, 64), (64, 64), (90, 64), (91, 128), (128, 128), (5000, 128)])
 def test_of_one_aspect_an_image_gets_the_nearest_short_side(side: int, expected: int) -> None:
     """Near as a factor: between 64 and 128 the middle is their geometric mean, 90.5."""
-    buckets = make_buckets(StaticImageSizeParams(((1, 1), (1, 2)), (64, 128)))
+    buckets = make_buckets(StaticImageSizeParams(hw_ratios=((1, 1), (1, 2)), short_sizes=(64, 128)))
     assert choose_bucket(buckets, side, side) == Bucket(expected, expected)
     assert choose_bucket(buckets, side, 2 * side) == Bucket(expected, 2 * expected)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lseg_serve.segmenter import Config
-from lseg_serve.segmenter.config import HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter.__main__ import main
+from lseg_serve.segmenter.config import AccurateParams, HpuParams, StaticImageSizeParams, table
 from lseg_serve.segmenter.errors import ConfigError
+from tests.conftest import PROJECT
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
+CONFIG_FOLDER = PROJECT / "config"
 MODEL_CONFIG = CONFIG_FOLDER / "model-config.yaml"
 
 
@@ -70,8 +74,18 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
         hpu_mode="graphs",
         default_lazy_mode_label_number=30,
         dynamic_image_hw=(360, 480),
-        hpu=HpuParams(False, (2,), (8, 20), 9, "", 3, "locks", 5, 6),
-        static_image_size_params=StaticImageSizeParams(((1.0, 2.0),), (64, 96)),
+        hpu=HpuParams(
+            bfloat16=False,
+            batch_sizes=(2,),
+            token_lengths=(8, 20),
+            max_graphs=9,
+            recipe_cache="",
+            recipe_cache_megabytes=3,
+            card_locks="locks",
+            warm_up_seconds=5,
+            least_free_megabytes=6,
+        ),
+        static_image_size_params=StaticImageSizeParams(hw_ratios=((1.0, 2.0),), short_sizes=(64, 96)),
         max_labels=10,
         max_label_length=20,
         max_image_pixels=1000,
@@ -92,7 +106,7 @@ def test_an_unknown_key_beside_torchserves_is_refused(key: object) -> None:
 
 
 def test_an_unknown_key_of_the_image_sizes_is_refused() -> None:
-    _refused({"static_image_size_params": {"ratios": [[1, 1]]}}, "unknown key 'static_image_size_params.ratios'")
+    _refused({"static_image_size_params": {"ratios": [[1, 1]]}}, "unknown key 'lseg.static_image_size_params.ratios'")
 
 
 @pytest.mark.parametrize("device", ["gpu", "CPU", "", None, 0, ["cpu"], {"kind": "cpu"}])
@@ -160,12 +174,12 @@ def test_short_sizes_that_are_no_pixels_are_refused(sizes: object) -> None:
 
 @pytest.mark.parametrize("params", [None, [], [[1, 1]], 480, "small"], ids=repr)
 def test_image_sizes_that_are_no_section_are_refused(params: object) -> None:
-    _refused({"static_image_size_params": params}, "static_image_size_params is .*; accepted: hw_ratios and short_si")
+    _refused({"static_image_size_params": params}, "static_image_size_params is .*; accepted: hw_ratios, short_sizes")
 
 
 @pytest.mark.parametrize("section", ["cpu", 7, ["device"], [], False, 0, ""], ids=repr)
 def test_a_section_that_is_none_is_refused(section: object) -> None:
-    _refused(section, "lseg is .*; accepted: a section of keys")
+    _refused(section, "lseg is .*; accepted: device, fall_back")
 
 
 @pytest.mark.parametrize("alone", ["minWorkers", "maxWorkers"])
@@ -237,15 +251,15 @@ def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
         ("hpu_mode", "lazily", "hpu_mode is 'lazily'; accepted: lazy, graphs, eager"),
         ("fall_back", "yes", "fall_back is 'yes'; accepted: true, false"),
         ("dynamic_image_hw", [360], r"dynamic_image_hw is .*; accepted: \[height, width\]"),
-        ("dynamic_image_hw", [360, "480"], "dynamic_image_hw is '480'; accepted: a whole number from 32 to 4096"),
+        ("dynamic_image_hw", [360, "480"], r"dynamic_image_hw is \[360, '480'\]; accepted: .*, each a whole"),
         ("dynamic_image_hw", 360, "dynamic_image_hw is 360"),
         ("hpu", [], "hpu is .*; accepted: bfloat16, batch_sizes"),
-        ("hpu", {"bf16": True}, "unknown key 'hpu.bf16'; accepted: batch_sizes, bfloat16"),
+        ("hpu", {"bf16": True}, "unknown key 'lseg.hpu.bf16'; accepted: batch_sizes, bfloat16"),
         ("hpu", {"bfloat16": 1}, "hpu.bfloat16 is 1; accepted: true, false"),
         ("hpu", {"batch_sizes": 4}, "hpu.batch_sizes is 4; accepted: a list of whole numbers"),
-        ("hpu", {"batch_sizes": [0]}, "hpu.batch_sizes is 0; accepted: a whole number from 1 to 64"),
+        ("hpu", {"batch_sizes": [0]}, r"hpu.batch_sizes is \[0\]; accepted: a list of whole numbers from 1 to 64"),
         ("hpu", {"batch_sizes": []}, "hpu.batch_sizes is .*; accepted: a list"),
-        ("hpu", {"token_lengths": [78]}, "hpu.token_lengths is 78; accepted: a whole number from 1 to 77"),
+        ("hpu", {"token_lengths": [78]}, r"hpu.token_lengths is \[78\]; accepted: a list of .* from 1 to 77"),
         ("hpu", {"max_graphs": 0}, "hpu.max_graphs is 0"),
         ("hpu", {"recipe_cache": None}, "hpu.recipe_cache is None; accepted: a folder"),
         ("hpu", {"recipe_cache": "a,b"}, "hpu.recipe_cache is 'a,b'; accepted: a folder without a comma"),
@@ -255,3 +269,60 @@ def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
 )
 def test_odd_values_for_gaudi_are_refused(key: str, value: object, message: str) -> None:
     _refused({key: value}, message)
+
+
+def test_a_changed_copy_is_checked_like_any_other_configuration() -> None:
+    config = Config(device="cpu", hpu=HpuParams(max_graphs=30))
+    assert config.replaced(device="auto") == Config(hpu=HpuParams(max_graphs=30))
+    assert config.device == "cpu"
+    with pytest.raises(ConfigError, match=r"lseg\.device is 'tpu'; accepted: auto, hpu, cuda, cpu"):
+        config.replaced(device="tpu")
+    with pytest.raises(ConfigError, match=r"unknown key 'lseg\.devise'"):
+        config.replaced(devise="cpu")
+
+
+def test_a_configuration_made_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(ConfigError, match=r"lseg\.max_labels is 256; accepted: a whole number from 1 to 255"):
+        Config(max_labels=256)
+    with pytest.raises(ConfigError, match=r"lseg.accurate.stride is 481; accepted: a whole number from 1 to 480"):
+        AccurateParams(stride=481)
+
+
+def test_nothing_of_a_configuration_can_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().device = "cpu"
+
+
+def test_the_documented_keys_are_those_that_the_models_check() -> None:
+    """`python -m segmenter configuration docs/configuration.md` writes them."""
+    page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert table.written_into(page) == page
+
+
+def test_every_key_of_the_bundled_file_is_documented() -> None:
+    document = yaml.safe_load(MODEL_CONFIG.read_text(encoding="utf-8"))
+    documented = set(re.findall(r"^\| `([\w.]+)` ", table.markdown(), re.MULTILINE))
+    section = document.pop("lseg")
+    for name in ("hpu", "accurate", "static_image_size_params"):
+        section |= {f"{name}.{key}": value for key, value in section.pop(name).items()}
+    assert {*document, *section} <= documented
+
+
+def test_the_defaults_are_those_of_the_bundled_file() -> None:
+    """So that a key that is left out means what the file shows."""
+    assert Config.from_file(MODEL_CONFIG) == Config()
+
+
+def test_the_command_writes_the_keys_into_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nof yesterday\n{table.END}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["segmenter", "configuration", str(page)])
+    main()
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| `max_labels` | a whole number from 1 to 255 | `255` |" in text
+    assert "of yesterday" not in text
+    page.write_text("no markers", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"page\.md: the page has no table; accepted: "):
+        main()

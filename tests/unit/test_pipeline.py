@@ -21,7 +21,7 @@ from tests.support.pictures import encoded, noise, png
 
 CONFIG = Config(
     device="cpu",
-    static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (32,)),
+    static_image_size_params=StaticImageSizeParams(hw_ratios=((1, 1), (2, 3)), short_sizes=(32,)),
     max_image_pixels=1_000_000,
 )
 SERVER = ServerInfo("lseg", "1.0", "cpu", 1_000_000)

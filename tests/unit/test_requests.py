@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from lseg_serve.handler.requests import FORMATS, GEOMETRIES, Request, parse_request, plain_headers
+from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.handler.request_model import Request, request_schema
+from lseg_serve.handler.requests import parse_request, plain_headers
+from lseg_serve.segmenter import Config
 from lseg_serve.segmenter.errors import (
     InvalidImageError,
     InvalidLabelsError,
@@ -87,7 +90,7 @@ def test_options_are_read_from_headers_in_any_case() -> None:
             f"{prefix}alpha": "0.75",
         }
         request = parse_request(row, plain_headers(headers))
-        assert request == Request(IMAGE, ["a cat", "日本"], "overlay", alpha=0.75)
+        assert request == Request(image=IMAGE, labels=["a cat", "日本"], format="overlay", alpha=0.75)
 
 
 def test_a_field_beats_a_header() -> None:
@@ -181,7 +184,7 @@ def test_an_unknown_header_of_ours_is_refused_and_any_other_is_none_of_ours() ->
     row: Row = {"body": bytearray(IMAGE)}
     _refused(row, InvalidOptionError, "label", "unknown field 'label'", X_LSeg_Label="cat")
     headers = {"X-Labels": "cat", "User-Agent": "curl/8", "url_path": "labels/a", "explain": "True", "lseg-format": "x"}
-    assert parse_request(row, plain_headers(headers)) == Request(IMAGE)
+    assert parse_request(row, plain_headers(headers)) == Request(image=IMAGE)
 
 
 def test_the_message_about_a_field_stays_short_however_long_its_name() -> None:
@@ -385,7 +388,7 @@ def test_json_fields_beat_those_of_the_query_string() -> None:
 
 def test_what_torchserve_adds_on_the_invocations_route_is_no_field_of_the_client() -> None:
     row: Row = {"model_name": bytearray(b"lseg"), "labels": bytearray(b"cat"), "body": bytearray(IMAGE)}
-    assert _parsed(row) == Request(IMAGE, ["cat"])
+    assert _parsed(row) == Request(image=IMAGE, labels=["cat"])
 
 
 def test_errors_say_what_a_program_needs() -> None:
@@ -399,3 +402,37 @@ def test_errors_say_what_a_program_needs() -> None:
             _parsed(row)
         assert {name: getattr(caught.value, name) for name in expected} == expected
         json.dumps(caught.value.message)
+
+
+def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
+    schema = request_schema(Config(max_labels=7, mode="accurate"))
+    fields = schema["properties"]
+    assert ", ".join(fields) == ACCEPTED_FIELDS
+    assert (schema["required"], schema["additionalProperties"]) == (["image"], False)
+    assert all(field["description"] for field in fields.values())
+    assert fields["labels"]["maxItems"] == 7
+    assert "default" not in fields["labels"]
+    enums = {name: field["enum"] for name, field in fields.items() if "enum" in field}
+    assert enums == {"format": [*FORMATS], "mode": ["fast", "accurate"], "geometry": [*GEOMETRIES]}
+    assert (fields["mode"]["default"], fields["format"]["default"], fields["geometry"]["default"]) == (
+        "accurate",
+        "png",
+        "rle",
+    )
+    for name, default in (("threshold", 0), ("alpha", 0.5)):
+        assert (fields[name]["minimum"], fields[name]["maximum"], fields[name]["default"]) == (0, 1, default)
+
+
+def test_a_request_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(InvalidOptionError, match=r"alpha is '2\.0'; accepted: a number from 0 to 1"):
+        Request(image=IMAGE, alpha=2.0)
+
+
+@pytest.mark.parametrize("odd", ["image", "labels", "format", "threshold"])
+def test_an_unknown_field_is_named_before_any_other_mistake(odd: str) -> None:
+    body = {"image": BASE64, odd: {}, "colour": "red"}
+    _refused({"body": body}, InvalidOptionError, "colour", "unknown field 'colour'")
+
+
+def test_a_request_in_a_log_shows_no_image() -> None:
+    assert "image" not in repr(Request(image=IMAGE))

@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 
 from lseg_serve.handler.formats import FORMAT_OF_MEDIA_TYPE, FORMATS, GEOMETRIES
 from lseg_serve.handler.formats.colors import hex_color, palette
-from lseg_serve.handler.requests import Request
+from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
 from lseg_serve.segmenter import (
     UNLABELLED,
@@ -58,7 +58,9 @@ IMAGE = noise(HEIGHT, WIDTH)
 
 
 def _respond(name: str, result: Segmentation | None = None, **options: Any) -> Response:
-    return make_response(Request(b"", format=name, **options), IMAGE, result or _result(), SERVER)
+    return make_response(
+        Request.model_validate({"image": b"", "format": name, **options}), IMAGE, result or _result(), SERVER
+    )
 
 
 def _pixels(content: bytes) -> Pixels:
@@ -302,7 +304,7 @@ def test_a_response_that_torchserve_would_not_pass_on_is_refused(name: str) -> N
     size = len(_respond(name).body)
     room = 64_000  # for headers and framing
     fits = ServerInfo("lseg", "1.0", "cpu", size + room)
-    request = Request(b"", format=name)
+    request = Request.model_validate({"image": b"", "format": name})
     assert len(make_response(request, IMAGE, _result(), fits).body) == size
     with pytest.raises(ResponseTooLargeError, match=f"{size} bytes as {name}; accepted: up to {size - 1} ") as caught:
         make_response(request, IMAGE, _result(), ServerInfo("lseg", "1.0", "cpu", size + room - 1))
@@ -312,7 +314,7 @@ def test_a_response_that_torchserve_would_not_pass_on_is_refused(name: str) -> N
 @pytest.mark.parametrize("geometry", ["rle", "polygons", "label_studio"])
 def test_outlines_that_could_never_be_sent_are_refused(geometry: str) -> None:
     mask = (np.indices((400, 400)).sum(axis=0) % 2).astype(np.uint8)  # 159,600 changes along rows
-    request = Request(b"", format="json", geometry=geometry)
+    request = Request.model_validate({"image": b"", "format": "json", "geometry": geometry})
     with pytest.raises(ResponseTooLargeError, match=r"159600 times along its rows.*use format png"):
         make_response(request, noise(400, 400), _result(mask), ServerInfo("lseg", "1.0", "cpu", 200_000))
 
@@ -325,7 +327,7 @@ def test_cutouts_of_too_many_pixels_are_refused() -> None:
     result = _result(mask, tuple(f"label {index}" for index in range(255)))
     pixels = 255 * (1_000 - 15) ** 2
     with pytest.raises(ResponseTooLargeError, match=f"255 labels have {pixels} pixels; accepted: up to 200000000$"):
-        make_response(Request(b"", format="zip"), noise(1_000, 1_000), result, SERVER)
+        make_response(Request.model_validate({"image": b"", "format": "zip"}), noise(1_000, 1_000), result, SERVER)
 
 
 @pytest.mark.parametrize(

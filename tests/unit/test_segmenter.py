@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,9 @@ from lseg_serve.segmenter.errors import ArchiveError, InvalidImageError, Invalid
 from lseg_serve.segmenter.masks.mask import UNLABELLED
 from tests.support.pictures import Pixels, encoded, gradient, noise
 
-CONFIG = Config(device="cpu", static_image_size_params=StaticImageSizeParams(((1, 1), (2, 3)), (64,)))
+CONFIG = Config(
+    device="cpu", static_image_size_params=StaticImageSizeParams(hw_ratios=((1, 1), (2, 3)), short_sizes=(64,))
+)
 LABELS = ("sky", "a cat", "Traffic Light", "日本", "other")
 SIZES = [(64, 64), (64, 96), (90, 133), (31, 40), (1, 1), (200, 20)]
 
@@ -189,7 +190,7 @@ def test_new_words_on_a_known_image_skip_the_network_and_change_nothing(
     image = noise(90, 133)
     cached, plain = (
         Segmenter(small_net, config=CONFIG),
-        Segmenter(small_net, config=replace(CONFIG, feature_cache_megabytes=0)),
+        Segmenter(small_net, config=CONFIG.replaced(feature_cache_megabytes=0)),
     )
     for labels in (LABELS, LABELS[:2], ("a red car", "rain")):
         _assert_same(cached.segment(image, labels), plain.segment(image, labels))
@@ -199,7 +200,7 @@ def test_new_words_on_a_known_image_skip_the_network_and_change_nothing(
 
 
 def test_a_label_sets_embeddings_are_kept_however_small_the_cache(small_net: LSeg) -> None:
-    config = replace(CONFIG, text_cache_size=1)
+    config = CONFIG.replaced(text_cache_size=1)
     segmenter = Segmenter(small_net, config=config, label_set=LABELS, label_embeddings=small_net.encode_labels(LABELS))
     assert len(segmenter.text_cache) == len(LABELS)
 
@@ -217,7 +218,7 @@ def test_an_image_that_cannot_be_used_is_refused(segmenter: Segmenter) -> None:
     with pytest.raises(UnsupportedImageError):
         segmenter.segment(b"no image", LABELS)
     with pytest.raises(InvalidImageError, match="accepted: up to 100"):
-        Segmenter(segmenter.net, config=replace(CONFIG, max_image_pixels=100)).segment(encoded(noise(11, 10)), LABELS)
+        Segmenter(segmenter.net, config=CONFIG.replaced(max_image_pixels=100)).segment(encoded(noise(11, 10)), LABELS)
 
 
 def test_every_stage_is_timed(segmenter: Segmenter) -> None:

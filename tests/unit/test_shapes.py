@@ -83,7 +83,7 @@ def test_the_bound_is_kept(most: int) -> None:
 
 
 def test_the_levels_are_the_best_of_all() -> None:
-    sizes = StaticImageSizeParams(((1, 1), (1, 2), (2, 3), (3, 4), (1, 3)), (96, 160))
+    sizes = StaticImageSizeParams(hw_ratios=((1, 1), (1, 2), (2, 3), (3, 4), (1, 3)), short_sizes=(96, 160))
     buckets = make_buckets(sizes)
     areas = sorted({feature_pixels(bucket) for bucket in (*buckets, WINDOW)})
     for most in (25, 30, 40, 60):

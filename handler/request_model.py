@@ -1,0 +1,185 @@
+"""The fields of a request: one pydantic model gives their check, the words of their errors and their JSON Schema."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.segmenter import (
+    IMAGE_FORMATS,
+    MODES,
+    Config,
+    InvalidImageError,
+    InvalidLabelsError,
+    InvalidOptionError,
+    Mode,
+    SegmenterError,
+)
+
+_CHOICES: dict[str, tuple[str, ...]] = {"format": FORMATS, "mode": MODES, "geometry": GEOMETRIES}
+_DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+
+
+def _image(value: object) -> bytes:
+    """The bytes of the image file: as they came, or from base64 or a data URI in JSON."""
+    if value is None:
+        raise InvalidImageError(
+            "there is no image; accepted: the field image, a raw body, or JSON with image as base64"
+        )
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise InvalidImageError(f"image is a {type(value).__name__}; accepted: a file, or base64 text in JSON")
+    uri = _DATA_URI.match(value)
+    encoded = "".join(value[uri.end() if uri else 0 :].split())
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImageError(f"image is text ({value[:30]!r}...) that is no base64: {error}") from error
+
+
+def _labels(value: object) -> list[object]:
+    """A JSON list, or text split at commas."""
+    if isinstance(value, list):
+        return value
+    text = _text("labels", value).strip()
+    if not text.startswith("["):
+        return list(text.split(",")) if text else []
+    try:
+        listed: list[object] = json.loads(text)  # what begins with a bracket and is JSON is a list
+    except (ValueError, RecursionError) as error:
+        raise InvalidLabelsError(f"labels begins with '[' but is not a JSON list: {error}") from error
+    return listed
+
+
+def _stripped(value: object) -> object:
+    """Text without spaces around it. What is no text is left for pydantic to refuse, except null.
+
+    Null stands for "not sent" in the model, and is no value that can be sent.
+    """
+    if value is None:
+        raise ValueError
+    value = value.decode("utf-8") if isinstance(value, bytes | bytearray) else value
+    return value.strip() if isinstance(value, str) else value
+
+
+def _number(value: object) -> object:
+    """A number, also where it was sent as text. What is none is left for pydantic to refuse."""
+    value = _stripped(value)
+    return float(value) if isinstance(value, str) else value
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bytes | bytearray):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidOptionError(f"{name} is not UTF-8 text: {error}", name) from error
+    if isinstance(value, str):
+        return value
+    raise InvalidOptionError(f"{name} is {str(value)[:60]!r}, a {type(value).__name__}; accepted: text", name)
+
+
+def _member_of(names: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return AfterValidator(check)
+
+
+def _enum(names: tuple[str, ...]) -> WithJsonSchema:
+    return WithJsonSchema({"enum": list(names), "type": "string"})
+
+
+_Format = Annotated[str, BeforeValidator(_stripped), _member_of(FORMATS), _enum(FORMATS)]
+_Geometry = Annotated[str, BeforeValidator(_stripped), _member_of(GEOMETRIES), _enum(GEOMETRIES)]
+_Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
+
+
+class Request(BaseModel):
+    """An image, the labels to segment it by, and options. Labels and image are decoded and checked further on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    image: Annotated[
+        bytes,
+        BeforeValidator(_image),
+        WithJsonSchema({"type": "string"}),
+        Field(repr=False, description=f"The image file: {', '.join(IMAGE_FORMATS)}. In JSON as base64 or a data URI."),
+    ]
+    labels: Annotated[
+        list[Any] | SkipJsonSchema[None],
+        BeforeValidator(_labels),
+        WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        Field(
+            description="Distinct texts, in any language; as text, split at commas. Without them, the label set"
+            " exported with the model."
+        ),
+    ] = None
+    format: Annotated[_Format, Field(description="Of the response. Without it, what `Accept` names.")] = "png"
+    mode: Annotated[
+        Mode | SkipJsonSchema[None],
+        BeforeValidator(_stripped),
+        Field(description="`fast`: one pass over the image. `accurate`: lang-seg's published evaluation."),
+    ] = None
+    threshold: Annotated[
+        _Fraction, Field(description="A pixel whose softmax is lower is left unlabelled: 255 in the mask.")
+    ] = 0.0
+    alpha: Annotated[_Fraction, Field(description="Strength of the colours in the formats overlay and zip.")] = 0.5
+    geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_words(cls, fields: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Pydantic checks. What it finds is raised as an error with a response, which pydantic lets pass as it is."""
+        if not isinstance(fields, Mapping):
+            return handler(fields)
+        unknown = sorted(set(fields) - set(cls.model_fields))
+        if unknown:
+            name = unknown[0][:60]
+            raise InvalidOptionError(f"unknown field {name!r}; accepted: {', '.join(cls.model_fields)}", name)
+        try:
+            return handler({"image": None, **fields})
+        except ValidationError as error:
+            raise _refusal(fields, error) from None
+
+
+def request_schema(config: Config) -> dict[str, Any]:
+    """JSON Schema of a request in JSON, with the limits of `config`. A form has the same fields, all of them text."""
+    schema = Request.model_json_schema()
+    properties = schema["properties"]
+    properties["labels"]["maxItems"] = config.max_labels
+    del properties["labels"]["default"]  # the null of the model stands for the label set, and cannot be sent
+    properties["mode"]["default"] = config.mode
+    return schema
+
+
+def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterError:
+    """The first of pydantic's findings. Those of image and labels have been raised before."""
+    name = str(error.errors(include_url=False)[0]["loc"][0])
+    value = fields[name]
+    if name in _CHOICES:
+        text = _text(name, value).strip()
+        return InvalidOptionError(f"{name} is {text[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
+    shown = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
+    return InvalidOptionError(f"{name} is {str(shown)[:60]!r}; accepted: a number from 0 to 1", name)

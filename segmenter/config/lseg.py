@@ -1,0 +1,139 @@
+"""The worker's configuration: the `lseg` section of model-config.yaml as one frozen model, checked by pydantic.
+
+The description of each key is its entry in docs/configuration.md (`python -m segmenter configuration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import yaml
+from pydantic import Field
+
+from lseg_serve.segmenter.config.section import Accepted, Section
+from lseg_serve.segmenter.config.subsections import AccurateParams, HpuParams, Side, StaticImageSizeParams
+from lseg_serve.segmenter.config.torchserve import ModelConfigFile
+from lseg_serve.segmenter.errors import ConfigError
+
+DeviceKind = Literal["auto", "hpu", "cuda", "cpu"]
+Mode = Literal["fast", "accurate"]
+HpuMode = Literal["lazy", "graphs", "eager"]
+DEVICES: tuple[DeviceKind, ...] = get_args(DeviceKind)
+MODES: tuple[Mode, ...] = get_args(Mode)
+HPU_MODES: tuple[HpuMode, ...] = get_args(HpuMode)
+
+
+class Config(Section):
+    """Every key of the `lseg` section, with the values that hold where the file says nothing."""
+
+    place: ClassVar[str] = "lseg"
+
+    device: Annotated[
+        DeviceKind,
+        Field(description="Where the network runs. `auto` takes the first that is there of hpu, cuda and cpu."),
+    ] = "auto"
+    fall_back: Annotated[
+        bool,
+        Field(
+            description="Whether the CPU stands in for a device that cannot be had. The log, the metrics and the header"
+            " `X-LSeg-Device` tell. Without it the worker stops."
+        ),
+    ] = False
+    mode: Annotated[
+        Mode,
+        Field(
+            description="Mode of requests that name none. `fast`: one pass over the image. `accurate`: the published"
+            " evaluation, 22 to 46 passes."
+        ),
+    ] = "fast"
+    static_image_size_params: StaticImageSizeParams = StaticImageSizeParams()
+    accurate: AccurateParams = AccurateParams()
+    max_labels: Annotated[
+        int,
+        Field(ge=1, le=255, description="The most labels of a request. The mask has 8 bits, and 255 means unlabelled."),
+    ] = 255
+    max_label_length: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000,
+            description="The most characters of a label. The tokenizer's time grows with the square of a word's"
+            " length.",
+        ),
+    ] = 200
+    max_image_pixels: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000_000,
+            description="The most pixels of an image, checked before it is decoded. A side has at most 65535.",
+        ),
+    ] = 64_000_000
+    max_response_bytes: Annotated[
+        int,
+        Field(
+            ge=1_000,
+            le=2_000_000_000,
+            description="The most bytes of a response. A larger one is refused with 413. The limit is lower where"
+            " `max_response_size` of config.properties is.",
+        ),
+    ] = 100_000_000
+    text_cache_size: Annotated[
+        int, Field(ge=1, le=10_000_000, description="The most label embeddings that are kept; one takes 2 kB.")
+    ] = 10_000
+    feature_cache_megabytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="The most megabytes of the feature cache. It keeps the network's features of recent images, so"
+            " that new labels on them skip the network; 480x640 pixels take 20. 0: none. Fast mode, CPU and CUDA.",
+        ),
+    ] = 128
+    dynamic_image_hw: Annotated[
+        tuple[Side, Side] | None,
+        Field(strict=False),
+        Accepted("[height, width], each a whole number from 32 to 4096"),
+        Field(description="Pixels of the one image size of every device but a lazy Gaudi."),
+    ] = None
+    hpu_mode: Annotated[
+        HpuMode,
+        Field(description="How a Gaudi runs: `lazy`, `graphs` (lazy with HPU graphs), `eager` (torch.compile)."),
+    ] = "lazy"
+    default_lazy_mode_label_number: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=255,
+            description="A lazy Gaudi pads labels to this number, or to it doubled and doubled again, up to"
+            " `max_labels`, so that few numbers of labels are compiled.",
+        ),
+    ] = 20
+    hpu: HpuParams = HpuParams()
+
+    @classmethod
+    def from_mapping(cls, document: Mapping[str, Any]) -> Config:
+        """The configuration in a whole model-config.yaml, TorchServe's own keys checked as well.
+
+        Raises:
+            ConfigError: an unknown key, a value that is not accepted, or keys that TorchServe would ignore.
+        """
+        section = ModelConfigFile.model_validate(document).lseg
+        return cls.model_validate({} if section is None else section)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Config:
+        """The configuration in a model-config.yaml file.
+
+        Raises:
+            ConfigError: as `from_mapping`, or the file is no YAML.
+        """
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        if not isinstance(document or {}, Mapping):
+            raise ConfigError(f"{path}: holds {type(document).__name__}; accepted: keys and values")
+        return cls.from_mapping(document or {})
