@@ -52,3 +52,11 @@ def test_an_input_is_rounded_within_its_range(shift: float, rectified: bool) -> 
     torch.testing.assert_close(restored, expected, rtol=0, atol=0.51 * scale)
     exact_zero = quantized_input(torch.tensor([0.0, 1.0, -0.3]), rectified=rectified)
     assert int(exact_zero[0][0]) == exact_zero[2], "zero is exact, since padding is zero"
+
+
+@pytest.mark.parametrize("high", [251.5, 252.5, 253.5, 254.5])
+def test_the_largest_input_does_not_wrap_where_the_zero_point_is_rounded_up(high: float) -> None:
+    """In 255 steps, 253.5 with a lowest value of -1.5 would become 256, which 8 bits hold as 0."""
+    x = torch.tensor([-1.5, high])
+    integers, scale, zero_point = quantized_input(x, rectified=False)
+    torch.testing.assert_close((integers.float() - zero_point) * scale, x, rtol=0, atol=0.51 * scale)
