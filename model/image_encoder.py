@@ -82,8 +82,8 @@ class Reassemble(nn.Module):
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """`tokens` [B, 1+h*w, D], class token first, on the grid (h, w) -> [B, C, h', w']."""
         cls_token, patches = tokens[:, :1], tokens[:, 1:]
-        # lang-seg appends the class token to each patch token before this layer. The class token's part of the product is
-        # the same for every patch, so it is computed once.
+        # lang-seg appends the class token to each patch token before this layer. The class token's part of the product
+        # is the same for every patch, so it is computed once.
         of_patch, of_cls = self.readout.weight.chunk(2, dim=1)
         read = F.gelu(F.linear(patches, of_patch) + F.linear(cls_token, of_cls, self.readout.bias))
         level: Tensor = self.resample(self.project(read.transpose(1, 2).unflatten(2, grid)))

@@ -61,7 +61,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Conv2d(nn.Module):
-    """`nn.Conv2d` with int8 weights. With `rectified`, it includes a ReLU before it: the range of inputs starts at 0."""
+    """`nn.Conv2d` with int8 weights. With `rectified` it includes the ReLU before it: inputs range from 0 on."""
 
     def __init__(self, conv: nn.Conv2d, *, rectified: bool) -> None:
         super().__init__()
