@@ -137,13 +137,13 @@ def _measured(case: _Case, setting: Setting, naive: Naive, server: LocalServer, 
         expected.append(naive.fast(pixels, labels(case.labels), (bucket.height, bucket.width)))
 
     ways: dict[str, Callable[[], object]] = {"naive": naively}
-    asked: dict[str, Served] = {}
+    served: dict[str, Served] = {}
     for precision in setting.precisions:
         url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
-        asked[precision] = Served(url, photos, labels(case.labels))
-        ways[precision] = _with_new_labels(asked[precision]) if case.new_labels else asked[precision].send
+        served[precision] = Served(url, photos, labels(case.labels))
+        ways[precision] = _with_new_labels(served[precision]) if case.new_labels else served[precision].send
     times = interleaved(ways, runs)
-    return [_row(case, name, each, times["naive"], asked.get(name), expected[-1]) for name, each in times.items()]
+    return [_row(case, name, each, times["naive"], served.get(name), expected[-1]) for name, each in times.items()]
 
 
 def _row(

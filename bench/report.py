@@ -228,7 +228,7 @@ def _difference(value: float | None) -> str:
 
 
 def plotted(results: Path) -> dict[str, list[Row]]:
-    """The rows of the plot by what was asked: the network, and requests with 20 known labels."""
+    """The rows of the plot by case: the network, and requests with 20 cached labels."""
     rows = [row for row in read_rows("network", results) if row.scenario == "network"]
     rows += [row for row in read_rows("endpoint", results) if row.labels == 20 and not _is_cached(row)]
     rows += read_rows("accurate", results)
