@@ -1,4 +1,4 @@
-"""A JPEG to pixels: as it is served, against Pillow alone."""
+"""A JPEG to pixels: as the server decodes it, beside Pillow."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from lseg_serve.bench.rows import Row
-from lseg_serve.bench.setting import jpeg, picture
+from lseg_serve.bench.setting import jpeg, photo_at
 from lseg_serve.bench.timing import interleaved
 from lseg_serve.segmenter import decode_image
 
 _SIZES = ((640, 480), (1920, 1080), (4000, 3000), (6000, 4000))
-_TURNED = 6  # EXIF's number for a photo taken upright
+_TURNED = 6  # EXIF's number for a camera that was held upright
 _MOST_PIXELS = 100_000_000
 
 
 def measure(runs: int) -> list[Row]:
-    """Two rows for each size, as the camera was held across and upright."""
+    """Four rows for each size: Pillow and this project, for a camera held level and one held upright."""
     return [row for size in _SIZES for orientation in (None, _TURNED) for row in _rows(size, orientation, runs)]
 
 
 def _rows(size: tuple[int, int], orientation: int | None, runs: int) -> list[Row]:
-    data = jpeg(picture(*size).pixels, orientation)
+    data = jpeg(photo_at(*size).pixels, orientation)
     naive, served = partial(_by_pillow, data), partial(decode_image, data, _MOST_PIXELS)
     agreement = float(np.mean(naive() == served()))
     times = interleaved({"naive": naive, "served": served}, runs)

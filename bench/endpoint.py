@@ -1,4 +1,4 @@
-"""Requests to a real server, in turns with the naive path in this process, which has no server to pay for."""
+"""Requests to a real server, in turns with the naive path, which runs in this process without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import requests
 
 from lseg_serve.bench.naive import Naive
 from lseg_serve.bench.rows import Row
-from lseg_serve.bench.setting import Photo, Setting, labels, model_name, picture
+from lseg_serve.bench.setting import Photo, Setting, labels, model_name, photo_at
 from lseg_serve.bench.timing import Times, interleaved
 from lseg_serve.client.lseg_client import read_mask
 from lseg_serve.handler.process.threads import usable_cores
@@ -30,56 +30,56 @@ from lseg_serve.server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
 COUNTS = (1, 20, 150)
-_STAGES = {"decode": "decode", "text": "text", "image": "network", "mask": "mask"}  # in Server-Timing, and in a row
+_STAGES = ("decode", "text", "network", "mask")  # names in Server-Timing; columns of a row end in _ms
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
 @dataclass
 class Served:
-    """One model at a server, the photos to send it in turn, and what its last answer said."""
+    """One model at a server, the photos to send in turn, and what the last response held."""
 
     url: str
     photos: Sequence[Photo]
     labels: Sequence[str]
     mode: str = "fast"
-    content: bytes = b""  # of the last answer
+    content: bytes = b""  # of the last response
     stages: list[dict[str, float]] = field(default_factory=list)  # milliseconds of each, by request
-    forms: list[requests.PreparedRequest] = field(default_factory=list)  # one for each photo, or none
+    prepared: list[requests.PreparedRequest] = field(default_factory=list)  # one for each photo, or none
 
-    def fill_forms(self) -> None:
-        """Write every request before the clock starts: it is this client that takes a millisecond for each."""
-        self.forms = [self._form(photo) for photo in self.photos]
+    def prepare(self) -> None:
+        """Encode every request before the clock starts. This takes the client a millisecond for each."""
+        self.prepared = [self._request(photo) for photo in self.photos]
 
-    def ask(self) -> None:
-        """Send the next photo, after the last the first again, and keep the answer."""
+    def send(self) -> None:
+        """Send the next photo and keep the response. After the last photo comes the first again."""
         place = len(self.stages) % len(self.photos)
-        form = self.forms[place] if self.forms else self._form(self.photos[place])
-        self._connection.request("POST", form.path_url, form.body, form.headers)
-        answer = self._connection.getresponse()
-        self.content = answer.read()
-        if answer.status != HTTPStatus.OK:
-            raise RuntimeError(f"{self.url} answered {answer.status}: {self.content[:500]!r}")
-        timing = answer.headers["Server-Timing"]
+        request = self.prepared[place] if self.prepared else self._request(self.photos[place])
+        self._connection.request("POST", request.path_url, request.body, request.headers)
+        response = self._connection.getresponse()
+        self.content = response.read()
+        if response.status != HTTPStatus.OK:
+            raise RuntimeError(f"{self.url} responded with {response.status}: {self.content[:500]!r}")
+        timing = response.headers["Server-Timing"]
         self.stages.append({name: float(value) for name, value in _DURATION.findall(timing)})
 
     @cached_property
     def _connection(self) -> HTTPConnection:
-        """Python's own client, kept open: `requests` takes 0.8 ms more for each answer."""
+        """Python's own client, kept open: `requests` takes 0.8 ms more for each response."""
         return HTTPConnection(urlsplit(self.url).netloc, timeout=1200)
 
-    def _form(self, photo: Photo) -> requests.PreparedRequest:
+    def _request(self, photo: Photo) -> requests.PreparedRequest:
         fields = {"labels": ",".join(self.labels), "mode": self.mode}
         return requests.Request("POST", self.url, data=fields, files={"image": photo.content}).prepare()
 
     @property
     def mask(self) -> npt.NDArray[np.uint8]:
-        """The last answer's mask [H, W], decoded after the clock has stopped."""
+        """The mask [H, W] of the last response, decoded after the clock has stopped."""
         return read_mask(self.content).indices
 
 
 @contextmanager
 def serving(setting: Setting, folder: Path, threads: int | None = None) -> Iterator[tuple[LocalServer, float]]:
-    """A server with every precision as a model of one worker, and the seconds until all were ready."""
+    """A server with one model of one worker for each precision, and the seconds until all were ready."""
     models = [model_name(precision) for precision in setting.precisions]
     for precision in setting.precisions:
         setting.archive(precision)
@@ -112,9 +112,9 @@ _CASES = (
 
 
 def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
-    """Fast mode: every size with 20 labels, every number of labels at 640x480, known and new labels and images.
+    """Fast mode: every size with 20 labels, every number of labels at 640x480, cached and new labels and images.
 
-    The precisions are asked in turns, so each may use every core.
+    The precisions take turns, so each may use every core.
     """
     naive = setting.naive()
     rows: list[Row] = []
@@ -127,9 +127,9 @@ def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
 def _measured(case: _Case, setting: Setting, naive: Naive, server: LocalServer, runs: int) -> list[Row]:
     width, height = case.size
     bucket = choose_bucket(make_buckets(StaticImageSizeParams()), height, width)
-    # Numbers of its own for each case, for the worker knows what another case has sent.
+    # Each case has photos of its own: those of another case would be feature cache hits.
     first = 100 * _CASES.index(case)
-    photos = [picture(width, height, first + number) for number in range(runs + 1 if case.new_images else 1)]
+    photos = [photo_at(width, height, first + number) for number in range(runs + 1 if case.new_images else 1)]
     expected: list[npt.NDArray[np.uint8]] = []
 
     def naively() -> None:
@@ -137,13 +137,13 @@ def _measured(case: _Case, setting: Setting, naive: Naive, server: LocalServer, 
         expected.append(naive.fast(pixels, labels(case.labels), (bucket.height, bucket.width)))
 
     ways: dict[str, Callable[[], object]] = {"naive": naively}
-    asked: dict[str, Served] = {}
+    served: dict[str, Served] = {}
     for precision in setting.precisions:
         url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
-        asked[precision] = Served(url, photos, labels(case.labels))
-        ways[precision] = _with_new_labels(asked[precision]) if case.new_labels else asked[precision].ask
+        served[precision] = Served(url, photos, labels(case.labels))
+        ways[precision] = _with_new_labels(served[precision]) if case.new_labels else served[precision].send
     times = interleaved(ways, runs)
-    return [_row(case, name, each, times["naive"], asked.get(name), expected[-1]) for name, each in times.items()]
+    return [_row(case, name, each, times["naive"], served.get(name), expected[-1]) for name, each in times.items()]
 
 
 def _row(
@@ -151,7 +151,7 @@ def _row(
 ) -> Row:
     columns = times.columns()
     if served is not None:
-        del columns["cpu_s"]  # of this process, which only waited
+        del columns["cpu_s"]  # of this process, which only waits
         columns |= stage_columns(served, times)
         if not case.new_labels:
             columns["agreement"] = _agreement(served.mask, expected)
@@ -169,16 +169,15 @@ def _row(
 
 
 def stage_columns(served: Served, times: Times) -> dict[str, float]:
-    """Milliseconds of each stage by the worker's own clock, the first request left out, and of all but the network.
+    """Medians in milliseconds: each stage by the worker's own clock, and the overhead, which is all but the network.
 
-    The latter is the median of each request's own difference: the network's time varies by more than the rest takes.
+    The first request is a warm-up and does not count. The overhead is the median of each request's own difference,
+    because the network's time varies by more than the rest takes.
     """
     counted = served.stages[1:]
-    besides = [1000 * wall - stages["image"] for wall, stages in zip(times.wall, counted, strict=True)]
-    medians = {
-        f"{column}_ms": float(np.median([stages[stage] for stages in counted])) for stage, column in _STAGES.items()
-    }
-    return medians | {"besides_ms": float(np.median(besides))}
+    overhead = [1000 * wall - stages["network"] for wall, stages in zip(times.wall, counted, strict=True)]
+    medians = {f"{stage}_ms": float(np.median([stages[stage] for stages in counted])) for stage in _STAGES}
+    return medians | {"overhead_ms": float(np.median(overhead))}
 
 
 _asked = itertools.count()
@@ -187,11 +186,11 @@ _asked = itertools.count()
 def _with_new_labels(served: Served) -> Callable[[], object]:
     count = len(served.labels)
 
-    def ask() -> None:
+    def send() -> None:
         served.labels = labels(count, f"number {next(_asked)}")
-        served.ask()
+        served.send()
 
-    return ask
+    return send
 
 
 def _agreement(found: npt.NDArray[np.uint8], expected: npt.NDArray[np.uint8]) -> float:
@@ -200,7 +199,7 @@ def _agreement(found: npt.NDArray[np.uint8], expected: npt.NDArray[np.uint8]) ->
 
 def measure_accurate(setting: Setting, folder: Path, size: tuple[int, int] = (640, 480), count: int = 20) -> list[Row]:
     """Accurate mode, once each: the naive path takes minutes for an image."""
-    naive, photo = setting.naive(), picture(*size)
+    naive, photo = setting.naive(), photo_at(*size)
     rows, masks = [], {}
     with serving(setting, folder, usable_cores()) as (server, _):
         start = time.perf_counter()
@@ -210,7 +209,7 @@ def measure_accurate(setting: Setting, folder: Path, size: tuple[int, int] = (64
             url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
             served = Served(url, [photo], labels(count), mode="accurate")
             start = time.perf_counter()
-            served.ask()
+            served.send()
             seconds[precision] = time.perf_counter() - start
             masks[precision] = served.mask
     for name, taken in seconds.items():

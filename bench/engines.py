@@ -1,4 +1,4 @@
-"""The network alone, in this process: the naive path and every precision in turns, and the same for one known image."""
+"""The network alone, in this process: the naive path and every precision in turns, with new and with cached images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from lseg_serve.bench.flops import Work, counted
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.rows import Row
-from lseg_serve.bench.setting import Setting, labels, picture
+from lseg_serve.bench.setting import Setting, labels, photo_at
 from lseg_serve.bench.timing import interleaved
 from lseg_serve.model import LSeg
 from lseg_serve.model.fusion import upsample
@@ -37,27 +37,27 @@ def compared(found: Tensor, expected: Tensor) -> Accuracy:
 
 @torch.no_grad()
 def measure(setting: Setting, machine: Machine, runs: int) -> list[Row]:
-    """Rows of a 480x480 image with 20 labels: naive and each precision; known labels, and a known image."""
+    """Rows of a 480x480 image with 20 labels: the naive path and each precision, then new labels on cached features."""
     naive, nets = setting.naive(), {name: each.net for name, each in setting.segmenters().items()}
     names = labels(_LABELS)
-    pixels = resize_to_bucket(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
+    pixels = resize_to_bucket(photo_at(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
     text = next(iter(nets.values())).encode_labels(names)[None]
-    known = {name: net.image_features(pixels) for name, net in nets.items()}
+    cached = {name: net.image_features(pixels) for name, net in nets.items()}
     ways: dict[str, Callable[[], object]] = {"naive": lambda: naive.logits(pixels, names)}
     for name, net in nets.items():
         ways[name] = lambda net=net: _logits(net, net.image_features(pixels), text)  # type: ignore[misc]
-        ways[f"{name} known image"] = lambda net=net, name=name: _new_words(net, known[name])  # type: ignore[misc]
+        ways[f"{name} cached"] = lambda net=net, name=name: _new_labels(net, cached[name])  # type: ignore[misc]
     times = interleaved(ways, runs)
     expected = naive.logits(pixels, names)
     naive_work = counted(lambda: naive.logits(pixels, names))
     common = {"where": "process", "labels": _LABELS, "image": f"{_SIDE}x{_SIDE}"}
     rows = [_row(times["naive"].columns(), "network", "naive", common, 1.0, naive_work, machine, None)]
     for name, net in nets.items():
-        accuracy = compared(_logits(net, known[name], text), expected)
+        accuracy = compared(_logits(net, cached[name], text), expected)
         ratio = times["naive"].median / times[name].median
         work = counted(lambda net=net: net.image_features(pixels), net)  # type: ignore[misc]
         rows.append(_row(times[name].columns(), "network", name, common, ratio, work, machine, accuracy))
-        again = times[f"{name} known image"]
+        again = times[f"{name} cached"]
         ratio = times["naive"].median / again.median
         rows.append(
             _row(
@@ -78,14 +78,14 @@ def _logits(net: LSeg, features: Tensor, text: Tensor) -> Tensor:
     return upsample(net.score_features(features, text), (_SIDE, _SIDE))
 
 
-_asked = 0
+_calls = 0
 
 
-def _new_words(net: LSeg, features: Tensor) -> Tensor:
-    """Labels that were never encoded before, on an image whose features are there."""
-    global _asked
-    _asked += 1
-    return _logits(net, features, net.encode_labels(labels(_LABELS, f"number {_asked}"))[None])
+def _new_labels(net: LSeg, features: Tensor) -> Tensor:
+    """Logits of labels that were never encoded before, from `features` that are there already."""
+    global _calls
+    _calls += 1
+    return _logits(net, features, net.encode_labels(labels(_LABELS, f"number {_calls}"))[None])
 
 
 def _row(

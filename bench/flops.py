@@ -22,7 +22,7 @@ class Work:
 
 @torch.no_grad()
 def counted(call: Callable[[], object], net: nn.Module | None = None) -> Work:
-    """The operations of `call`; those of int8 layers, which torch's counter does not know, by the layers of `net`."""
+    """The operations of `call`. Torch's counter does not know int8 layers; those of `net` are counted by hooks."""
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -14,7 +14,7 @@ import requests
 
 from lseg_serve.bench.endpoint import Served, serving, worker_processes
 from lseg_serve.bench.rows import Row
-from lseg_serve.bench.setting import Setting, labels, model_name, picture
+from lseg_serve.bench.setting import Setting, labels, model_name, photo_at
 from lseg_serve.handler.process.threads import threads_per_worker
 from lseg_serve.server import LocalServer
 
@@ -22,13 +22,14 @@ WORKERS = (1, 2, 4)
 CLIENTS = (1, 4, 16)
 _SIZE, _LARGE = (640, 480), (6000, 4000)
 _LABELS = 20
-_REST_SECONDS = 2  # until a worker has given back what it freed
+_REST_SECONDS = 2  # after which a worker has returned freed memory to the system
 
 
 def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
-    """Every precision, number of workers and number of clients; workers times threads fits the machine.
+    """Every precision, number of workers and number of clients. Workers times threads is the number of cores.
 
-    Each has at least `runs` requests, and each client at least one. At the end one worker gets a 24-megapixel image.
+    Each case has at least `runs` requests, and each client at least one. A single worker also gets an image of 24
+    megapixels.
     """
     rows: list[Row] = []
     for precision in setting.precisions:
@@ -48,7 +49,7 @@ def _scale(server: LocalServer, model: str, workers: int) -> None:
     requests.put(url, params=query, timeout=600).raise_for_status()
 
 
-_numbers = itertools.count()  # of photos: no worker has seen one before
+_numbers = itertools.count()  # of photos, so that none is a feature cache hit
 
 
 def _loaded(
@@ -63,9 +64,9 @@ def _loaded(
     url = f"{server.addresses.inference_url}/predictions/{model_name(precision)}"
     each = -(-runs // clients)
     senders = [
-        Served(url, [picture(*size, next(_numbers)) for _ in range(each)], labels(_LABELS)) for _ in range(clients)
+        Served(url, [photo_at(*size, next(_numbers)) for _ in range(each)], labels(_LABELS)) for _ in range(clients)
     ]
-    _teach_labels(url, workers)
+    _cache_labels(url, workers)
     processes = worker_processes(server, model_name(precision))
     before = sum(_cpu_seconds(process) for process in processes)
     start = time.perf_counter()
@@ -93,10 +94,10 @@ def _loaded(
     )
 
 
-def _teach_labels(url: str, workers: int) -> None:
-    """Ask for a small image until every worker, they take turns, knows the labels."""
+def _cache_labels(url: str, workers: int) -> None:
+    """Send a small image until every worker has the labels in its cache; the workers take turns."""
     for _ in range(2):
-        _at_once([Served(url, [picture(64, 64)], labels(_LABELS)) for _ in range(workers)], 1)
+        _at_once([Served(url, [photo_at(64, 64)], labels(_LABELS)) for _ in range(workers)], 1)
 
 
 def _at_once(senders: list[Served], requests_each: int) -> list[float]:
@@ -106,7 +107,7 @@ def _at_once(senders: list[Served], requests_each: int) -> list[float]:
     def send(served: Served) -> None:
         for _ in range(requests_each):
             start = time.perf_counter()
-            served.ask()
+            served.send()
             latencies.append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=send, args=(served,)) for served in senders]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
-from lseg_serve.bench.rows import RESULTS
 from lseg_serve.bench.timing import interleaved
 
 _SIDE = 2048  # of the matrices: 25 MB in float32, far beyond any cache of one core
@@ -32,9 +31,20 @@ class Machine:
     gemm_bfloat16: float
     gemm_int8: float
 
+    @property
+    def short_name(self) -> str:
+        """The processor for a heading, such as `Intel Xeon`."""
+        words = self.processor.replace("(R)", "").replace("(TM)", "").replace("Processor", "").split()
+        return " ".join(words)
+
     def rate(self, precision: str) -> float:
         """The rate of `precision`."""
         return {"float32": self.gemm_float32, "bfloat16": self.gemm_bfloat16, "int8": self.gemm_int8}[precision]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Machine:
+        """The machine of a JSON object with the names of the fields."""
+        return cls(**{**values, "features": tuple(values["features"])})
 
 
 def describe(runs: int = 9) -> Machine:
@@ -48,7 +58,7 @@ def describe(runs: int = 9) -> Machine:
     times = interleaved(
         {
             "float32": lambda: a @ a,
-            # As a linear layer has it: the other way round takes a minute where a processor lacks bfloat16.
+            # Transposed as in a linear layer: plain `half @ half` takes a minute where a processor lacks bfloat16.
             "bfloat16": lambda: half @ half.T,
             "int8": lambda: torch.ops.onednn.qlinear_pointwise(
                 unsigned, 1.0, 128, packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
@@ -68,20 +78,6 @@ def describe(runs: int = 9) -> Machine:
         gemm_bfloat16=round(rates["bfloat16"], 1),
         gemm_int8=round(rates["int8"], 1),
     )
-
-
-def save(machine: Machine, folder: Path = RESULTS) -> Path:
-    """Write `machine` beside the results."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "machine.json"
-    path.write_text(json.dumps(asdict(machine), indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def load(folder: Path = RESULTS) -> Machine:
-    """The machine of the results in `folder`."""
-    values = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
-    return Machine(**{**values, "features": tuple(values["features"])})
 
 
 def _processor() -> str:

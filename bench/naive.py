@@ -1,17 +1,20 @@
-"""The path to compare with: lang-seg's arithmetic as it is described, with none of this project's savings.
+"""The naive path: lang-seg's arithmetic as it is described, with none of this project's savings.
 
-Labels are encoded in each call of the network, all 77 tokens of them; attention is softmax(q k / sqrt d) v, step by
-step; 1x1 convolutions come after the resize; batch norms are computed; embeddings of every pixel are made at half the
-input's resolution, normalised and multiplied with the labels'; windows go through the network one at a time. Nothing
-here is shared with `model/`, and each single operator is torch's own, so what is measured is the order of the work.
+The benchmark measures beside it, and tests of accurate mode compare with it. It is one of two re-writings of lang-seg.
+This one takes torch's own operator for every step, so that what is measured is the order of the work and not the
+skill of a kernel. The other is tests/support/reference.py, which computes by formulas and checks this one.
+
+Nothing here is shared with `model/` or `segmenter/`. Labels are encoded in each call of the network, with all 77
+tokens. Attention is softmax(q k / sqrt d) v, step by step. 1x1 convolutions come after the resize. Batch norms are
+computed. Embeddings of every pixel are made at half the input's resolution, normalised, and multiplied with the
+labels'. Windows go through the network one at a time.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,26 +31,21 @@ with warnings.catch_warnings():
 
 _HEAD = 64  # channels of an attention head, in the image encoder and in the text tower
 
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-CROP, BASE, STRIDE = 480, 520, 320
+Network = Callable[[Tensor], Tensor]  # pixels [1, 3, H, W] in -1..1 -> logits [1, K, H, W]
 
 
-@dataclass(frozen=True)
 class Naive:
     """A checkpoint's tensors under lang-seg's keys, for a ViT backbone without regularisation."""
 
-    tensors: dict[str, Tensor]
-
-    def __post_init__(self) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         """Take everything as float32, as lang-seg computes on a CPU."""
-        for key, value in self.tensors.items():
-            self.tensors[key] = value.float()
+        self.tensors = {key: tensor.float() for key, tensor in tensors.items()}
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, labels: Sequence[str]) -> Tensor:
         """`pixels` [B, 3, H, W] in -1..1 -> logits float32 [B, K, H, W]."""
         text = self._text(labels)
-        levels = [self._reassembled(number, tokens, pixels.shape) for number, tokens in self._kept(pixels)]
+        levels = [self._reassembled(n, tokens, pixels.shape) for n, tokens in enumerate(self._hooked(pixels), 1)]
         path = self._fused(levels)
         image = self._conv("scratch.head1", path, padding=0)
         image = image / image.norm(dim=1, keepdim=True)
@@ -66,47 +64,22 @@ class Naive:
 
     def accurate_scores(self, image: npt.NDArray[np.uint8], labels: Sequence[str]) -> Tensor:
         """The published evaluation's sum of logits [K, H, W] for `image` [H, W, 3]."""
-        height, width = image.shape[:2]
-        pixels = _normalised(image)
-        total = torch.zeros(len(labels), height, width)
-        for scale in SCALES:
-            long_side = math.ceil(BASE * scale)
-            short_side = max(1, int(min(height, width) * long_side / max(height, width) + 0.5))
-            size = (long_side, short_side) if height > width else (short_side, long_side)
-            mean = self._windows(_resized(pixels, size), labels)
-            total += _resized(mean, (height, width))[0]
-        return total
+        return summed_scores(lambda pixels: self.logits(pixels, labels), image)
 
-    def _windows(self, scaled: Tensor, labels: Sequence[str]) -> Tensor:
-        """The mean over windows and their mirror images: [1, K, *scaled.shape[2:]]."""
-        height, width = scaled.shape[2:]
-        padded = _padded(scaled)
-        sums = torch.zeros(1, len(labels), *padded.shape[2:])
-        counts = torch.zeros(1, 1, *padded.shape[2:])
-        for top in range(0, max(1, padded.shape[2] - CROP + STRIDE), STRIDE):
-            for left in range(0, max(1, padded.shape[3] - CROP + STRIDE), STRIDE):
-                window = padded[:, :, top : top + CROP, left : left + CROP]
-                rows, columns = window.shape[2:]
-                crop = _padded(window)
-                scores = self.logits(crop, labels) + self.logits(crop.flip(3), labels).flip(3)
-                sums[:, :, top : top + rows, left : left + columns] += scores[:, :, :rows, :columns]
-                counts[:, :, top : top + rows, left : left + columns] += 1
-        return (sums / counts)[:, :, :height, :width]
-
-    def _kept(self, pixels: Tensor) -> list[tuple[int, Tensor]]:
-        """(1..4, tokens [B, 1+h*w, D]): the outputs of the blocks that become levels."""
+    def _hooked(self, pixels: Tensor) -> list[Tensor]:
+        """Tokens [B, 1+h*w, D] of the four blocks that become levels (lang-seg's hooks)."""
         name = "pretrained.model"
         patches = F.conv2d(pixels, *self._weights(f"{name}.patch_embed.proj"), stride=self._patch)
         x = patches.flatten(2).transpose(1, 2)
         x = torch.cat([self.tensors[f"{name}.cls_token"].expand(len(x), -1, -1), x], dim=1)
         x = x + self._positions(patches.shape[2], patches.shape[3])
         depth = self._count(f"{name}.blocks.")
-        kept: list[tuple[int, Tensor]] = []
+        hooked: list[Tensor] = []
         for index in range(depth):
             x = self._block(f"{name}.blocks.{index}", x)
             if (index + 1) % (depth // 4) == 0:
-                kept.append((len(kept) + 1, x))
-        return kept
+                hooked.append(x)
+        return hooked
 
     @property
     def _patch(self) -> int:
@@ -200,15 +173,62 @@ def _attended(qkv: Tensor, mask: Tensor | None = None) -> Tensor:
     return blended.transpose(1, 2).reshape(batch, length, triple // 3)
 
 
+def summed_scores(
+    network: Network,
+    image: npt.NDArray[np.uint8],
+    *,
+    scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
+    flip: bool = True,
+    crop_size: int = 480,
+    base_size: int = 520,
+    stride: int = 320,
+    resize: str = "bilinear",
+) -> Tensor:
+    """lang-seg's multi-scale evaluation: the sum of scores [K, H, W] for `image` [H, W, 3]; defaults as published."""
+    height, width = image.shape[:2]
+    pixels = _normalised(image)
+    total = torch.zeros(())
+    for scale in scales:
+        scaled = _resized(pixels, _scaled_size(height, width, math.ceil(base_size * scale)), resize)
+        mean = _mean_of_windows(network, scaled, crop_size, stride, flip=flip)
+        total = total + _resized(mean, (height, width), resize)
+    return total[0]
+
+
+def _scaled_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """(height, width) with `long_side`; the short side is rounded half up, in whole numbers, and at least 1."""
+    short, long = sorted((height, width))
+    short_side = max(1, (2 * short * long_side + long) // (2 * long))
+    return (long_side, short_side) if height > width else (short_side, long_side)
+
+
+def _mean_of_windows(network: Network, scaled: Tensor, crop_size: int, stride: int, *, flip: bool) -> Tensor:
+    """Logits [1, K, *scaled.shape[2:]]: each pixel's mean over its windows. With `flip`, a window's mirror is added."""
+    height, width = scaled.shape[2:]
+    padded = _padded(scaled, crop_size)
+    sums, counts = torch.zeros(()), torch.zeros(1, 1, *padded.shape[2:])
+    for top in range(0, padded.shape[2] - crop_size + stride, stride):
+        for left in range(0, padded.shape[3] - crop_size + stride, stride):
+            window = padded[:, :, top : top + crop_size, left : left + crop_size]
+            crop = _padded(window, crop_size)
+            scores = network(crop) + network(crop.flip(3)).flip(3) if flip else network(crop)
+            rows, columns = window.shape[2:]
+            if sums.ndim == 0:
+                sums = torch.zeros(1, scores.shape[1], *padded.shape[2:])
+            sums[:, :, top : top + rows, left : left + columns] += scores[:, :, :rows, :columns]
+            counts[:, :, top : top + rows, left : left + columns] += 1
+    return (sums / counts)[:, :, :height, :width]
+
+
 def _normalised(image: npt.NDArray[np.uint8]) -> Tensor:
     """RGB [H, W, 3], 0..255 -> [1, 3, H, W], -1..1."""
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+def _resized(x: Tensor, size: tuple[int, int], resize: str) -> Tensor:
+    return F.interpolate(x, size=size, mode=resize, align_corners=True if resize == "bilinear" else None)
 
 
-def _padded(x: Tensor) -> Tensor:
+def _padded(x: Tensor, side: int) -> Tensor:
     """`x` with black to the right and below, up to a window's size."""
-    return F.pad(x, (0, max(0, CROP - x.shape[3]), 0, max(0, CROP - x.shape[2])), value=-1.0)
+    return F.pad(x, (0, max(0, side - x.shape[3]), 0, max(0, side - x.shape[2])), value=-1.0)

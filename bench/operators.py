@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from lseg_serve.bench.rows import RESULTS
-from lseg_serve.bench.setting import Setting, labels, picture
+from lseg_serve.bench.setting import Setting, labels, photo_at
 from lseg_serve.segmenter import Bucket, resize_to_bucket
 
 _SIDE = 480
@@ -19,8 +19,8 @@ _LEAST_SHARE = 0.005
 
 @torch.no_grad()
 def measure(setting: Setting, folder: Path = RESULTS) -> Path:
-    """Write operators.csv: milliseconds of each operator in one pass over a 480x480 image with 20 known labels."""
-    pixels = resize_to_bucket(picture(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
+    """Write operators.csv: milliseconds of each operator in one pass over a 480x480 image with 20 encoded labels."""
+    pixels = resize_to_bucket(photo_at(_SIDE, _SIDE).pixels, Bucket(_SIDE, _SIDE))[None]
     lines: list[tuple[str, str, str, int]] = []
     for name, segmenter in setting.segmenters().items():
         net = segmenter.net

@@ -1,4 +1,4 @@
-"""What a request costs besides the network: the bundled model on drawn scenes, since its masks are those of things."""
+"""What a request costs apart from the network: the bundled model on drawn scenes, whose masks show things."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from lseg_serve.bench.endpoint import Served, stage_columns
 from lseg_serve.bench.rows import Row
 from lseg_serve.bench.scenes import CONFIG, exported
-from lseg_serve.bench.setting import PROJECT, Photo, Setting, jpeg, labels, picture
+from lseg_serve.bench.setting import PROJECT, Photo, Setting, jpeg, labels, photo_at
 from lseg_serve.bench.timing import interleaved
 from lseg_serve.demo.cache import FIRST_TEST_SEED
 from lseg_serve.demo.scenes import draw_scene
@@ -17,17 +17,17 @@ from lseg_serve.server import LocalServer
 
 _SIZE = (640, 480)
 _LABELS = 20
-# Requests before the clock starts: by then TorchServe's Java has compiled what every request runs, as it has in a
+# Requests before the clock starts. After them, TorchServe's Java has compiled the code that every request runs, as in a
 # server that has been up for a while.
 _BEFORE = 500
 
 
 def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row]:
-    """`runs` scenes of 640x480 as JPEG, each sent once, with 20 labels; the answer is a PNG.
+    """`runs` scenes of 640x480 as JPEG, each sent once, with 20 labels; the response is a PNG.
 
-    At the bundled model's own size, and at the published models': 480x640, whose scores are six times as many. With a
-    full-size `checkpoint` also a tenth of the runs of that, on photos, with 20 labels and with one: random weights make
-    masks of noise, which take longer than those of things, and with one label there is nothing to choose.
+    The bundled model runs at its own size, and at the published models' 480x640, where there are six times as many
+    scores. A full-size `checkpoint` gets a tenth of the runs, on photos, with 20 labels and with one. Random weights
+    make masks of noise, which take longer than masks of things; with one label there is nothing to choose.
     """
     configs = {"bundled model": CONFIG, "bundled model at 480x640": PROJECT / "config" / "model-config.yaml"}
     scenes = [_scene(number) for number in range(runs + 1)]
@@ -37,7 +37,7 @@ def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row
         rows += _measured(folder, name, archive, scenes, [NAMES[:_LABELS]])
     if checkpoint is not None:
         archive = Setting(checkpoint, folder / "full-size", ("float32",)).archive("float32")
-        photos = [picture(*_SIZE, number) for number in range(max(1, runs // 10) + 1)]
+        photos = [photo_at(*_SIZE, number) for number in range(max(1, runs // 10) + 1)]
         rows += _measured(folder, "full size", archive, photos, [labels(_LABELS), labels(1)])
     return rows
 
@@ -45,9 +45,9 @@ def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row
 def _measured(
     folder: Path, name: str, archive: Path, photos: Sequence[Photo], label_sets: Sequence[Sequence[str]]
 ) -> list[Row]:
-    """A row for each of `label_sets`; of the photos the first goes before all, and the clock starts at the second.
+    """A row for each of `label_sets`. The first photo warms the server up; the clock starts at the second.
 
-    The worker finds by itself that it is alone, as it does wherever nobody chooses its threads.
+    The number of threads is not set, so the worker takes every core, as a single worker does by default.
     """
     server = LocalServer(folder / "run")
     server.start(archive.parent, [f"model={archive.name}"])
@@ -56,17 +56,17 @@ def _measured(
         url = f"{server.addresses.inference_url}/predictions/model"
         before = Served(url, photos[:1], label_sets[0])
         for _ in range(_BEFORE):
-            before.ask()
+            before.send()
         return [_row(name, Served(url, photos, names)) for names in label_sets]
     finally:
         server.stop()
 
 
 def _row(name: str, served: Served) -> Row:
-    served.fill_forms()
-    times = interleaved({"served": served.ask}, len(served.photos) - 1)["served"]
+    served.prepare()
+    times = interleaved({"served": served.send}, len(served.photos) - 1)["served"]
     columns = times.columns()
-    del columns["cpu_s"]  # of this process, which only waited
+    del columns["cpu_s"]  # of this process, which only waits
     return Row(
         scenario="overhead",
         path="float32",

@@ -1,63 +1,94 @@
-"""The results as the README shows them: tables between its two markers, and a plot beside the CSV files."""
+"""The results as docs/performance.md shows them: tables between its two markers, and a plot beside the CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
-from lseg_serve.bench import machine
-from lseg_serve.bench.machine import Machine
+from lseg_serve.bench.origins import UNKNOWN, Origin, load_origins
 from lseg_serve.bench.rows import RESULTS, Row, read_rows
 from lseg_serve.bench.setting import PROJECT
 
-README = PROJECT / "README.md"
+PAGE = PROJECT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-_PLOT = "speed.svg"
-_BAR, _GAP, _LEFT, _WIDTH = 18, 8, 250, 760  # pixels
-_COLORS = {"naive": "#9aa0a6", "float32": "#4285f4", "bfloat16": "#34a853", "int8": "#ea4335"}
+PLOT = "speed.svg"
+_PATHS = ("naive", "float32", "bfloat16", "int8")
 
 
-def write(results: Path = RESULTS, readme: Path = README) -> str:
-    """Put the tables of `results` between the markers of `readme`, write the plot, and return the tables.
+def write(results: Path = RESULTS, page: Path = PAGE) -> str:
+    """Put the tables of `results` between the markers of `page`, write the plot, and return the tables.
 
     Raises:
-        ValueError: the README lacks a marker.
+        ValueError: the page lacks a marker.
     """
-    tables = as_markdown(machine.load(results), results)
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{readme}: there is no {BEGIN} followed by {END}")
-    readme.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
-    (results / _PLOT).write_text(as_svg(_plotted(results)), encoding="utf-8")
+        raise ValueError(f"{page}: there is no {BEGIN} followed by {END}")
+    tables = as_markdown(results)
+    page.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
+    # Here and not at the top: matplotlib is installed for development alone.
+    from lseg_serve.bench.plot import write_plot
+
+    write_plot(plotted(results), results / PLOT)
     return tables
 
 
-def as_markdown(measured: Machine, results: Path) -> str:
-    """Every table that there are results for."""
-    features = ", ".join(feature.replace("_", " ") for feature in measured.features)
-    lines = [
-        f"{measured.processor}, {measured.cores} cores ({features}), torch {measured.versions['torch']}; matrix "
-        f"products run at {measured.gemm_float32:.0f} GFLOP/s in float32, {measured.gemm_bfloat16:.0f} in bfloat16 and "
-        f"{measured.gemm_int8:.0f} Gop/s in int8.",
-        "",
-        f"![Times beside the naive path](bench/results/{_PLOT})",
-        "",
-    ]
-    lines += _network_table(read_rows("network", results))
-    lines += _endpoint_table([*read_rows("endpoint", results), *read_rows("accurate", results)])
-    lines += _stage_table([*read_rows("overhead", results), *read_rows("endpoint", results)])
-    lines += _load_table(read_rows("load", results))
-    lines += _scenes_table(read_rows("scenes", results))
+def as_markdown(results: Path) -> str:
+    """Every table that there are results for: those of `results`, then those of its folders, one for each machine."""
+    folders = [results, *sorted(path for path in results.iterdir() if path.is_dir())]
+    lines = [line for folder in folders for line in _tables(folder)]
     return "\n".join(lines).rstrip()
+
+
+def _tables(folder: Path) -> list[str]:
+    origins = load_origins(folder)
+    rows = {
+        name: read_rows(name, folder)
+        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding")
+    }
+    sections = [
+        ("The network alone", ("network",), _network_table(rows["network"])),
+        ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
+        ("Where the time of a request goes", ("overhead",), _stage_table(rows["overhead"])),
+        ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
+        ("Several workers and clients", ("load",), _load_table(rows["load"])),
+        ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
+        ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
+    ]
+    lines: list[str] = []
+    for title, names, table in sections:
+        if table:
+            lines += [f"### {title}{_of(origins, names)}", "", _provenance(origins, names), "", *table]
+    return lines
+
+
+def _of(origins: Mapping[str, Origin], names: Sequence[str]) -> str:
+    """The processor, for the heading."""
+    origin = origins.get(names[0])
+    return "" if origin is None else f", {origin.machine.short_name}"
+
+
+def _provenance(origins: Mapping[str, Origin], names: Sequence[str]) -> str:
+    """Which commit was measured, and on which machine."""
+    origin = origins.get(names[0])
+    if origin is None:
+        return f"Measured at commit {UNKNOWN} on a machine that is {UNKNOWN}."
+    machine = origin.machine
+    commits = dict.fromkeys(origins[name].commit for name in names if name in origins)
+    features = ", ".join(feature.replace("_", " ") for feature in machine.features)
+    return (
+        f"Measured at commit {' and '.join(commits)} on {machine.processor}, {machine.cores} cores ({features}), torch "
+        f"{machine.versions['torch']}. Matrix products run there at {machine.gemm_float32:.0f} GFLOP/s in float32, "
+        f"{machine.gemm_bfloat16:.0f} in bfloat16 and {machine.gemm_int8:.0f} Gop/s in int8."
+    )
 
 
 def _network_table(rows: Sequence[Row]) -> list[str]:
     body = [
         (
-            row.path if row.scenario == "network" else f"{row.path}, 20 new words on a known image",
+            row.path if row.scenario == "network" else f"{row.path}, 20 new labels, feature cache hit",
             _ms(row.median_ms),
             _ratio(row.ratio),
             "" if row.gflop is None else f"{row.gflop:.0f}",
@@ -73,7 +104,7 @@ def _network_table(rows: Sequence[Row]) -> list[str]:
 
 def _endpoint_table(rows: Sequence[Row]) -> list[str]:
     cases = dict.fromkeys(_case(row) for row in rows)
-    paths = [path for path in _COLORS if any(row.path == path for row in rows)]
+    paths = [path for path in _PATHS if any(row.path == path for row in rows)]
     body = []
     for case in cases:
         found = {row.path: row for row in rows if _case(row) == case}
@@ -93,15 +124,15 @@ def _stage_table(rows: Sequence[Row]) -> list[str]:
             continue
         rest = row.median_ms - sum(stage for stage in stages if stage is not None)
         name = f"{row.note or row.path}, {_described(row)}"
-        besides = "" if row.besides_ms is None else _ms_of_few(row.besides_ms)
-        body.append((name, *(_ms_of_few(stage) for stage in stages), _ms_of_few(rest), _ms(row.median_ms), besides))
-    stage_names = ("decode", "text", "network", "mask", "server, request, PNG", "all, ms", "all but the network")
-    return _table(("where the time goes, 640x480", *stage_names), body)
+        cells = (*stages, rest, row.median_ms, row.overhead_ms)
+        body.append((name, *(_ms_of_few(cell) for cell in cells)))
+    head = ("ms, 640x480", "decode", "text", "network", "mask", "server and PNG", "total", "all but the network")
+    return _table(head, body)
 
 
 def _described(row: Row) -> str:
     words = f"{row.labels} {'new ' if row.text == 'cold' else ''}label{'' if row.labels == 1 else 's'}"
-    return f"{words}{', known image' if row.features == 'warm' else ''}"
+    return f"{words}{', feature cache hit' if row.features == 'warm' else ''}"
 
 
 def _case(row: Row) -> tuple[str, str, int, str, str]:
@@ -135,11 +166,12 @@ def _load_table(rows: Sequence[Row]) -> list[str]:
         "clients",
         "images/s",
         "ms, median / p90",
-        "CPU s an image",
-        "MB of its own at rest, a worker",
+        "CPU s per image",
+        "own MB of a worker at rest",
         "peak MB",
+        "s until ready",
     )
-    return _table((*head, "s until ready"), body)
+    return _table(head, body)
 
 
 def _scenes_table(rows: Sequence[Row]) -> list[str]:
@@ -154,6 +186,20 @@ def _scenes_table(rows: Sequence[Row]) -> list[str]:
     ]
     count = rows[0].image if rows else ""
     return _table((f"bundled model, {count}", "mIoU, %", "same label as float32", "max difference"), body)
+
+
+def _decoding_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (
+            f"{row.image}{', ' if row.note else ''}{row.note}",
+            "Pillow" if row.path == "naive" else row.path,
+            _ms_of_few(row.median_ms),
+            _ratio(row.ratio),
+            _share(row.agreement),
+        )
+        for row in rows
+    ]
+    return _table(("image", "decoder", "ms", "times Pillow", "equal values"), body)
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
@@ -181,34 +227,15 @@ def _difference(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _plotted(results: Path) -> list[Row]:
-    """What the plot shows: the network, and the endpoint with 20 known labels."""
-    network = [row for row in read_rows("network", results) if row.scenario == "network"]
-    served = [
-        row
-        for row in read_rows("endpoint", results)
-        if row.labels == 20 and (row.text, row.features) == ("warm", "cold")
-    ]
-    return [*network, *served, *read_rows("accurate", results)]
+def plotted(results: Path) -> dict[str, list[Row]]:
+    """The rows of the plot by case: the network, and requests with 20 cached labels."""
+    rows = [row for row in read_rows("network", results) if row.scenario == "network"]
+    rows += [row for row in read_rows("endpoint", results) if row.labels == 20 and not _is_cached(row)]
+    rows += read_rows("accurate", results)
+    names = [f"network, {row.image}" if row.scenario == "network" else f"{row.mode} mode, {row.image}" for row in rows]
+    return {name: [row for row, own in zip(rows, names, strict=True) if own == name] for name in dict.fromkeys(names)}
 
 
-def as_svg(rows: Sequence[Row]) -> str:
-    """A bar for each row, as long as its share of the naive path's time, the milliseconds and the ratio behind it."""
-    height = len(rows) * (_BAR + _GAP) + _GAP
-    room = _WIDTH - _LEFT - 150
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" '
-        f'font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    ]
-    for index, row in enumerate(rows):
-        top = _GAP + index * (_BAR + _GAP)
-        length = room / (row.ratio or 1)
-        color = _COLORS.get(row.path, "#000")
-        name = escape(f"{row.scenario}, {row.mode}, {row.image}: {row.path}")
-        value = f"{_ms(row.median_ms)} ms, {_ratio(row.ratio)}x"
-        parts += [
-            f'<text x="{_LEFT - 6}" y="{top + 13}" text-anchor="end">{name}</text>',
-            f'<rect x="{_LEFT}" y="{top}" width="{length:.1f}" height="{_BAR}" fill="{color}"/>',
-            f'<text x="{_LEFT + length + 6:.1f}" y="{top + 13}">{value}</text>',
-        ]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+def _is_cached(row: Row) -> bool:
+    """Whether the image was seen before, or the labels were not: cases of their own."""
+    return (row.text, row.features) != ("warm", "cold")

@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement; None where a column does not apply. Times are milliseconds, memory is 10^6 bytes."""
+    """One measurement. A column that does not apply is None. Times are milliseconds, memory is 10^6 bytes."""
 
     scenario: str
     path: str  # naive, or the precision that was served
@@ -23,21 +23,21 @@ class Row:
     image: str = "640x480"  # width x height
     workers: int = 1
     clients: int = 1
-    text: str = "warm"  # whether the labels were known: cold, warm
-    features: str = "cold"  # whether the image was: a known one skips the network
+    text: str = "warm"  # warm: the labels' embeddings were cached; cold: they were not
+    features: str = "cold"  # warm: a feature cache hit, which skips the network; cold: a new image
     runs: int = 0
     median_ms: float | None = None
     p90_ms: float | None = None
     fastest_ms: float | None = None
-    # Medians by the worker's own clock; what they lack of the whole is the server, the request and the PNG.
+    # Medians by the worker's own clock. The rest of a request is the server, the HTTP exchange and the PNG.
     decode_ms: float | None = None  # the image file to pixels
     text_ms: float | None = None  # labels to embeddings
-    network_ms: float | None = None  # pixels to scores, the image's hash and its resize to the bucket among it
-    mask_ms: float | None = None  # scores to the mask, lang-seg's last resize among it
-    besides_ms: float | None = None  # all that a request took but its own network_ms
+    network_ms: float | None = None  # pixels to scores, with the image's hash and its resize to the bucket
+    mask_ms: float | None = None  # scores to the mask, with lang-seg's last resize
+    overhead_ms: float | None = None  # all that a request took except its own network_ms
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
-    cpu_s: float | None = None  # processor seconds an image, of the worker or of this process
+    cpu_s: float | None = None  # processor seconds per image, of the worker or of this process
     peak_mb: float | None = None  # highest resident memory
     unique_mb: float | None = None  # private to one worker, at rest
     ready_s: float | None = None  # from the start of the server to a ready worker, warm-up included

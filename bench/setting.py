@@ -1,4 +1,4 @@
-"""What is measured: a checkpoint, its archives in several precisions, pictures and labels."""
+"""What is measured: a checkpoint, its archives in several precisions, photos and labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Setting:
         return Naive(read_checkpoint(self.checkpoint).tensors)
 
     def archive(self, precision: str) -> Path:
-        """The archive of `precision`, as a folder; exported now where it is not there."""
+        """The archive of `precision`, as a folder. It is exported if it does not exist yet."""
         path = self.store / model_name(precision)
         if not path.exists():
             command = [sys.executable, "-m", "export", str(self.checkpoint), "--output", str(self.store)]
@@ -53,21 +53,21 @@ def model_name(precision: str) -> str:
 
 
 def labels(count: int, kind: str = "") -> tuple[str, ...]:
-    """The first `count` labels of ADE20K; with a `kind`, as labels that nobody has asked for before."""
+    """The first `count` labels of ADE20K; with a `kind` before each, so that they are in no cache."""
     names = published_labels("ade20k")[:count]
     return tuple(f"{kind} {name}" for name in names) if kind else names
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A file as a camera would have sent it, and its pixels uint8 [height, width, 3]."""
+    """A JPEG as a camera writes it, and its pixels uint8 [height, width, 3]."""
 
     content: bytes
     pixels: npt.NDArray[np.uint8]
 
 
-def picture(width: int, height: int, number: int = 0) -> Photo:
-    """The bundled photo at a size, moved sideways by `number` pixels: each number is an image never seen before."""
+def photo_at(width: int, height: int, number: int = 0) -> Photo:
+    """The bundled photo at a size, moved sideways by `number` pixels: each number is another image for the cache."""
     with Image.open(_PHOTO) as photo:
         pixels = np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
     content = jpeg(np.roll(pixels, number, axis=1))

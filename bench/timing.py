@@ -1,4 +1,4 @@
-"""Several ways of doing the same, timed in turns, so that whatever else the machine does falls on all of them alike."""
+"""Several ways of doing the same, timed in turns, so that other work on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Times:
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 1) -> dict[str, Times]:
-    """Run each way `runs` times, one after the other in turns, after `warm_up` rounds that do not count."""
+    """Run each way `runs` times, in turns, after `warm_up` rounds that do not count."""
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     for turn in tqdm(range(-warm_up, runs), desc="interleaved runs", disable=None, leave=False):

@@ -1,4 +1,4 @@
-"""A client of the endpoint: what evaluation, benchmarks and the command line use to talk to a server."""
+"""A client of the endpoint, for Python and for the command line."""
 
 from lseg_serve.client.lseg_client import ClientError, LegendEntry, LSegClient, Mask
 

@@ -1,4 +1,4 @@
-"""The command `python -m client`: one photo to a running server, its mask to a file, its legend to the screen."""
+"""The command `python -m client`: send one photo to a running server, write its mask, print its legend."""
 
 from __future__ import annotations
 

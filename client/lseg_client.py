@@ -1,4 +1,4 @@
-"""Requests to an LSeg server over HTTP, and the masks it answers with."""
+"""Requests to an LSeg server over HTTP, and the masks in its responses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy.typing as npt
 import requests
 from PIL import Image
 
-_WORKER_GONE = "Worker died."  # TorchServe's words
+_WORKER_GONE = "Worker died."  # TorchServe's message
 
 
 class ClientError(RuntimeError):
-    """The server refused a request; carries its status and, where it sent one, its own message."""
+    """The server refused a request. Holds the status and, if the server sent one, its message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -35,7 +35,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask as it was answered."""
+    """The mask of a response."""
 
     png: bytes
     indices: npt.NDArray[np.uint8]  # [H, W], 255 where unlabelled
@@ -47,7 +47,7 @@ class Mask:
 
 
 class LSegClient:
-    """One server, one model. Holds a connection pool; not for use from several threads at once."""
+    """One model at one server. Holds a pool of connections; each thread needs a client of its own."""
 
     def __init__(self, url: str = "http://127.0.0.1:8080", model: str = "lseg", timeout: float = 600) -> None:
         self._url = f"{url.rstrip('/')}/predictions/{model}"
@@ -74,44 +74,47 @@ class LSegClient:
     ) -> Mask:
         """The mask of the image file `image`.
 
-        Without `labels`, of the label set exported with the model; without `mode` (fast or accurate), in the server's.
+        The defaults are the server's: the label set that was exported with the model, and its `mode`, which is fast or
+        accurate.
 
         Raises:
             ClientError: the server refused the request.
-            requests.RequestException: there is no server, or it did not answer in time.
+            requests.RequestException: there is no server, or it did not respond in time.
         """
         fields = {"format": "png", "threshold": str(threshold)}
         if labels is not None:
             fields["labels"] = json.dumps(list(labels))
         if mode is not None:
             fields["mode"] = mode
-        answer = self._ask(image, fields)
-        if not answer.ok:
-            raise ClientError(answer.status_code, _message(answer))
-        return read_mask(answer.content)
+        response = self._post(image, fields)
+        if _lost_its_worker(response):
+            response = self._post(image, fields)
+        if not response.ok:
+            raise ClientError(response.status_code, _message(response))
+        return read_mask(response.content)
 
-    def _ask(self, image: bytes, fields: dict[str, str]) -> requests.Response:
-        """Send a request, and once more where TorchServe took its worker away: scaling down may end it with a 500.
+    def _post(self, image: bytes, fields: dict[str, str]) -> requests.Response:
+        return self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
 
-        TorchServe both queues such a request anew and answers that its worker died; which comes first is chance.
-        """
-        for last in (False, True):
-            answer = self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
-            if last or answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or _WORKER_GONE not in answer.text:
-                break
-        return answer
+
+def _lost_its_worker(response: requests.Response) -> bool:
+    """Whether the worker was scaled down while it had the request. The request is worth a second try then.
+
+    TorchServe both queues such a request again and responds that its worker died. Which comes first is chance.
+    """
+    return response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and _WORKER_GONE in response.text
 
 
 def read_mask(png: bytes) -> Mask:
     """A mask from the bytes of its PNG."""
-    with Image.open(io.BytesIO(png)) as picture:
-        picture.load()
-        legend = tuple(LegendEntry(**entry) for entry in json.loads(str(picture.info["legend"])))
-        return Mask(png, np.asarray(picture), legend)
+    with Image.open(io.BytesIO(png)) as image:
+        image.load()
+        legend = tuple(LegendEntry(**entry) for entry in json.loads(str(image.info["legend"])))
+        return Mask(png, np.asarray(image), legend)
 
 
-def _message(answer: requests.Response) -> str:
+def _message(response: requests.Response) -> str:
     try:
-        return str(answer.json()["error"]["message"])
+        return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return answer.text[:200] or answer.reason
+        return response.text[:200] or response.reason

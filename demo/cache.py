@@ -25,7 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 # Every training seed lies below, every test seed from here on.
 FIRST_TEST_SEED = 1_000_000
 
-# Geometric mean side in pixels, and the factor between the sides: what people send, as long as drawing it stays cheap.
+# Geometric mean of the sides in pixels, and the factor between them: the sizes that people send and that are cheap to
+# draw.
 _SIDES = (96, 520)
 _STRETCH = 0.6
 _SIZE_STREAM = 7
@@ -52,7 +53,7 @@ class _Slot:
 
 
 def open_cache(folder: Path, count: int, workers: int | None = None) -> list[Shelf]:
-    """The scenes of the seeds 0..count-1, one shelf for each bucket; drawn into `folder` where it lacks them.
+    """The scenes of the seeds 0..count-1, one shelf for each bucket. They are drawn into `folder` if it lacks them.
 
     `workers` processes draw; None: as many as there are cores.
 

@@ -1,4 +1,4 @@
-"""Draws the README's pictures: `python -m demo.front`, a scene beside the mask that a running server gives."""
+"""Draws the first image of the README: `python -m demo.front`, a scene beside the mask of a running server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def side_by_side(image: Image.Image, mask: Mask) -> Image.Image:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Draw the README's pictures with a running server.")
+    parser = argparse.ArgumentParser(description="Draw the first image of the README with a running server.")
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)

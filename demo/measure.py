@@ -1,4 +1,4 @@
-"""Intersection over union, from counts gathered over many pictures."""
+"""Intersection over union, from counts gathered over many images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy.typing as npt
 
 
 class Confusion:
-    """How many pixels of each true class were given each label, over all pictures added."""
+    """How many pixels of each true class were given each label, over all images added."""
 
     def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), dtype=np.int64)  # [true, given]
 
     def add(self, truth: npt.NDArray[np.uint8], given: npt.NDArray[np.uint8]) -> None:
-        """Count one picture: `truth` and `given` hold class indices, [H, W] each."""
+        """Count one image: `truth` and `given` hold class indices, [H, W] each."""
         classes = len(self.counts)
         pairs = truth.astype(np.int64).ravel() * classes + given.ravel()
         self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
     def iou(self) -> npt.NDArray[np.float64]:
-        """Intersection over union of each class, 0..1; nan for a class that no picture holds."""
+        """Intersection over union of each class, 0..1; nan for a class that no image holds."""
         hit = np.diag(self.counts)
         union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - hit
         return np.where(self.counts.sum(axis=1) > 0, hit / np.maximum(union, 1), np.nan)
@@ -36,19 +36,19 @@ class Confusion:
 
 
 class Overlaps:
-    """Intersections and unions of single labels, for pictures whose labels differ."""
+    """Intersections and unions of single labels, for images whose labels differ."""
 
     def __init__(self) -> None:
         self._hits: dict[str, int] = defaultdict(int)
         self._unions: dict[str, int] = defaultdict(int)
 
     def add(self, label: str, truth: npt.NDArray[np.bool_], given: npt.NDArray[np.bool_]) -> None:
-        """Count one picture's pixels [H, W] that are `label`, and those that were given it."""
+        """Count one image's pixels [H, W] that are `label`, and those that were given it."""
         self._hits[label] += int(np.count_nonzero(truth & given))
         self._unions[label] += int(np.count_nonzero(truth | given))
 
     def iou(self) -> dict[str, float]:
-        """Intersection over union of each label, 0..1, in the order of their first picture."""
+        """Intersection over union of each label, 0..1, in the order of their first image."""
         return {label: self._hits[label] / max(1, union) for label, union in self._unions.items()}
 
     def mean_iou(self) -> float:

@@ -19,14 +19,14 @@ from lseg_serve.demo.vocabulary import CLASS_INDEX, COLOUR_INDEX, HELD_OUT_PAIRS
 
 SMALLEST, LARGEST = 64, 2000
 
-# A held-out thing below this share of the picture would not count as clearly visible.
+# A held-out thing below this share of the image would not count as clearly visible.
 _CLEARLY_VISIBLE = 0.004
 _ATTEMPTS = 40
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its truth.
+    """An image and its truth.
 
     `image` uint8 [H, W, 3] RGB; `classes` uint8 [H, W], each an index into `vocabulary.LABELS`; `colours` uint8
     [H, W], each an index into `vocabulary.COLOURS` or `vocabulary.NO_COLOUR`.

@@ -1,4 +1,4 @@
-"""Trains the demo's LSeg on drawn scenes: `python -m demo.train`; stopped, it goes on where its last save was."""
+"""Trains the demo's LSeg on drawn scenes: `python -m demo.train`. A stopped training resumes at its last save."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Round:
     learning_rate: float
     warm_up: int
     showing: Showing
-    # Share of the steps at two thirds of the size: a step there costs less than half, and what it teaches lasts.
+    # Share of the steps at two thirds of the size. Such a step costs less than half and teaches as much.
     coarse: float = 0.0
 
     def rate(self, step: int) -> float:
@@ -162,7 +162,7 @@ _UNDECAYED = ("token_embedding.weight", "positional_embedding", "pos_embed", "cl
 
 
 def question_loss(net: LSeg, batch: Batch, device: str = "cpu") -> Tensor:
-    """The paper's loss: cross-entropy over each scene's own candidates at every answered pixel, averaged by scene."""
+    """The paper's loss: cross-entropy over each scene's own candidates, the mean over the scenes."""
     text = net.encode_tokens(torch.stack([_tokens(phrase) for phrase in batch.phrases]))
     # Split, not indexed: going back through an index fills a map as large as the whole batch for each scene.
     scenes = net.pixel_embeddings(batch.pixels.to(device)).split(1)

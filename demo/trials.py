@@ -1,4 +1,4 @@
-"""What the demo's weights are put to: each trial asks the served path about scenes that training never drew."""
+"""The trials of the demo's weights: each asks the served path about scenes that training never drew."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from lseg_serve.segmenter import BLACK
 
 Pixels = npt.NDArray[np.uint8]
 
-# The truth of a score that lies beyond the scene, on the black that fills up a window.
+# The truth of a score that lies beyond the scene, in the black padding of a window.
 OUTSIDE = 255
 
 # How far, in windows, a window may hang over the end of a scene that is longer than it.
@@ -29,8 +29,8 @@ class Showing:
 
     scales: tuple[float, float]  # least and most of a scene's long side, in windows
     windows: float = 0.4  # share of the batches seen through windows, as accurate mode does; else whole
-    # Shares of the scenes that come without colours, or in other hues; their questions name none: forms must do. Of the
-    # scenes, not of the batches: a batch all of one kind has statistics of its own, which harms batch norm.
+    # Shares of the scenes that are grey, or in other hues. Their questions name no colours, so that forms have to do.
+    # These are shares of scenes and not of batches: a batch of one kind has its own statistics, which harms batch norm.
     grey: float = 0.0
     turned: float = 0.0
 

@@ -35,7 +35,7 @@ _STOPPED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says: 0 done, 1 failed or incomplete, 130 stopped."""
+    """Run the command line. The exit status is 0 for done, 1 for failed or incomplete, 130 for stopped."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     command: Callable[[argparse.Namespace], int] = options.run
@@ -115,7 +115,7 @@ def _run(
 
 
 def _settings(options: argparse.Namespace, title: str) -> dict[str, Any]:
-    """What must be the same for results to be put together."""
+    """The settings that must be equal for results to be put together."""
     return {"title": title, "mode": options.mode, "model": options.model}
 
 
@@ -136,7 +136,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _numbers(text: str) -> list[int]:
-    """Such as `255,0-6`."""
+    """The numbers of a text such as `255,0-6`."""
     numbers: list[int] = []
     try:
         for part in filter(None, text.split(",")):
@@ -219,7 +219,7 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--mode", choices=("fast", "accurate"), default="fast", help="(default: %(default)s)")
     common.add_argument("--limit", type=_positive, help="only so many images")
     common.add_argument("--workers", type=_positive, default=2, help="requests at a time (default: %(default)s)")
-    common.add_argument("--timeout", type=float, default=600, help="seconds for one answer (default: %(default)s)")
+    common.add_argument("--timeout", type=float, default=600, help="seconds for one response (default: %(default)s)")
     common.add_argument(
         "--output", type=Path, help="results (default: evaluation-results/...); goes on with what is there"
     )

@@ -1,4 +1,4 @@
-"""A large file over HTTP, going on where a stopped download left off."""
+"""Download a large file over HTTP, and resume where a stopped download ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from lseg_serve.evaluation.errors import EvaluationError
 
-_CHUNK = 1 << 17  # what a broken connection may cost
-_SECONDS = 60  # without a byte
+_CHUNK = 1 << 17  # bytes: at most so many are lost when a connection breaks
+_SECONDS = 60  # without a byte, after which the connection counts as broken
 
 
 def download(url: str, target: Path) -> None:
-    """Fetch `url` to `target`; what has arrived waits in `target`.part until everything is there.
+    """Fetch `url` to `target`. Until the file is complete, it is called `target`.part.
 
     Raises:
         EvaluationError: the server cannot be reached, refuses, or stops in the middle; the next call goes on.
@@ -23,34 +23,34 @@ def download(url: str, target: Path) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
     try:
-        with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=_SECONDS) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable and have:
-                _check_length(part, _total(answer))
+        with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=_SECONDS) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable and have:
+                _check_length(part, _total(response))
             else:
-                answer.raise_for_status()
-                resumed = answer.status_code == requests.codes.partial_content
-                _write(answer, part, have if resumed else 0)
+                response.raise_for_status()
+                resumed = response.status_code == requests.codes.partial_content
+                _write(response, part, have if resumed else 0)
     except requests.RequestException as error:
         raise EvaluationError(f"{url}: {error}; {part} keeps what has arrived, and the next run goes on") from error
     part.replace(target)
 
 
-def _write(answer: requests.Response, part: Path, have: int) -> None:
-    length = answer.headers.get("Content-Length")
+def _write(response: requests.Response, part: Path, have: int) -> None:
+    length = response.headers.get("Content-Length")
     total = have + int(length) if length is not None else None
     with (
         part.open("ab" if have else "wb") as file,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="downloading", disable=None) as progress,
     ):
-        for chunk in answer.iter_content(_CHUNK):
+        for chunk in response.iter_content(_CHUNK):
             file.write(chunk)
             progress.update(len(chunk))
     _check_length(part, total)
 
 
-def _total(answer: requests.Response) -> int | None:
-    """The whole length that a refusal names: `Content-Range: bytes */123`."""
-    length = answer.headers.get("Content-Range", "").rpartition("/")[2]
+def _total(response: requests.Response) -> int | None:
+    """The length of the whole file, from the header of a refusal: `Content-Range: bytes */123`."""
+    length = response.headers.get("Content-Range", "").rpartition("/")[2]
     return int(length) if length.isdigit() else None
 
 

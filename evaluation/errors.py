@@ -1,4 +1,4 @@
-"""What keeps an evaluation from being done or trusted."""
+"""The error of an evaluation that cannot be done or trusted."""
 
 
 class EvaluationError(RuntimeError):

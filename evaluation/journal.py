@@ -1,4 +1,4 @@
-"""What was measured so far, one line for each image: a stopped evaluation goes on from here, with the same figures."""
+"""The journal of an evaluation: one line for each image, so that a stopped run resumes with the same figures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILE = "results.jsonl"
 
 @dataclass(frozen=True)
 class Record:
-    """One image: its confusion matrix as [true label, label found, pixels] and how long it took, or what went wrong."""
+    """One image: its confusion matrix as [true label, label found, pixels] and its latency, or what went wrong."""
 
     name: str
     milliseconds: float | None = None
     cells: tuple[tuple[int, int, int], ...] = ()
     error: str | None = None
-    status: int | None = None  # of the HTTP answer that was none
+    status: int | None = None  # HTTP status of a request that failed
 
 
 def cells_of(confusion: Counts) -> tuple[tuple[int, int, int], ...]:
@@ -40,10 +40,10 @@ def add_cells(confusion: Counts, record: Record) -> None:
 
 
 class Journal:
-    """The file of records. Images that failed are tried again after a restart; the others never."""
+    """The file of records. After a restart, only images that failed are tried again."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Open or begin it.
+        """Open the journal in `folder`, or start one.
 
         Raises:
             EvaluationError: the folder holds the results of an evaluation with other settings.

@@ -1,4 +1,4 @@
-"""A report that a person reads: one HTML file with everything in it."""
+"""A report for people: one HTML file that holds everything it shows."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures side by side, under a caption."""
+class Images:
+    """Images side by side, under a caption."""
 
     caption: str
     uris: Sequence[str]
 
 
-def write_page(path: Path, title: str, warning: str, tables: Sequence[Table], worst: Sequence[Pictures]) -> None:
+def write_page(path: Path, title: str, warning: str, tables: Sequence[Table], worst: Sequence[Images]) -> None:
     """Write the report."""
     parts = [f"<h1>{escape(title)}</h1>"]
     if warning:
@@ -44,7 +44,7 @@ def write_page(path: Path, title: str, warning: str, tables: Sequence[Table], wo
         parts.append(
             "<h2>The worst images</h2><p><small>Image, ground truth, mask, mistakes (red; grey does not count)</small>"
         )
-        parts += [_pictures(one) for one in worst]
+        parts += [_image_row(one) for one in worst]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     path.write_text(
         f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{"".join(parts)}</body></html>\n',
@@ -59,6 +59,6 @@ def _table(table: Table) -> str:
     return f"<h2>{escape(table.title)}</h2>{note}<table><tr>{header}</tr>\n{rows}</table>\n"
 
 
-def _pictures(pictures: Pictures) -> str:
-    images = "".join(f'<img src="{uri}" alt="">' for uri in pictures.uris)
-    return f'<p>{escape(pictures.caption)}</p><div class="row">{images}</div>\n'
+def _image_row(row: Images) -> str:
+    images = "".join(f'<img src="{uri}" alt="">' for uri in row.uris)
+    return f'<p>{escape(row.caption)}</p><div class="row">{images}</div>\n'

@@ -1,4 +1,4 @@
-"""ADE20K made ready: the published zip checked by its hash, unpacked, its pairs counted."""
+"""Prepare ADE20K: check the published zip by its hash, unpack it, count its pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ADE20K = Published()
 
 
 def prepare_ade20k(data: Path, *, may_download: bool, published: Published = ADE20K) -> Path:
-    """The folder ADEChallengeData2016 in `data`, complete; unpacked from the zip beside it where it is not there.
+    """The complete folder ADEChallengeData2016 in `data`. If it is missing, it is unpacked from the zip beside it.
 
     Raises:
         EvaluationError: the zip is missing, is not the published one, or the folder is not complete.
@@ -70,7 +70,7 @@ def _check_sha1(archive: Path, published: Published) -> None:
 
 
 def _unpack(archive: Path, root: Path) -> None:
-    """Unpack beside the target and move it there when it is whole: a stopped run leaves no half folder."""
+    """Unpack beside the target, then move it there. A stopped run so leaves no incomplete folder."""
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as folder:
         try:
             with zipfile.ZipFile(archive) as zipped:

@@ -1,4 +1,4 @@
-"""What an evaluation of one label set found: figures, tables and a page to read."""
+"""The report of an evaluation with one label set: figures, tables and a page to read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lseg_serve.evaluation.comparison import comparison
 from lseg_serve.evaluation.journal import Journal, Record, add_cells
 from lseg_serve.evaluation.metrics import Counts, Metrics, measure
-from lseg_serve.evaluation.page import Pictures, Table, write_page
-from lseg_serve.evaluation.pictures import comparison
+from lseg_serve.evaluation.page import Images, Table, write_page
 from lseg_serve.evaluation.runner import Session
 from lseg_serve.evaluation.samples import Sample
 from lseg_serve.evaluation.tables import LABEL_HEADER, label_rows, latency, write_confusion, write_csv, write_json
@@ -29,7 +29,7 @@ def total_confusion(records: Sequence[Record], count: int) -> Counts:
 
 
 def failure_warning(records: Sequence[Record], total: int) -> str:
-    """What the figures do not cover; empty where they cover everything."""
+    """A sentence about what the figures do not cover; empty if they cover everything."""
     failed = sum(record.error is not None for record in records)
     missing = total - len(records)
     if not failed and not missing:
@@ -103,7 +103,7 @@ _NAMES = {
 
 
 def headline_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The same for people."""
+    """The figures as rows for people: (name, value)."""
     return [(text, _shown(summary[key])) for key, text in _NAMES.items() if key in summary]
 
 
@@ -112,7 +112,7 @@ def _shown(value: float | int) -> str:
 
 
 def _label_table(rows: Sequence[Sequence[object]], metrics: Metrics) -> Table:
-    """Labels from worst to best; those that do not occur have nothing to be judged by and are only named."""
+    """Labels from worst to best. Labels that do not occur cannot be judged and are only named."""
     order = sorted(np.flatnonzero(metrics.present).tolist(), key=lambda index: float(metrics.iou[index]))
     absent = [str(rows[index][1]) for index in np.flatnonzero(~metrics.present).tolist()]
     note = f"Not in the ground truth: {', '.join(absent)}." if absent else ""
@@ -125,8 +125,8 @@ def _image_row(record: Record, count: int) -> tuple[object, ...]:
     return record.name, *figures, record.milliseconds or "", record.status or "", record.error or ""
 
 
-def _worst(samples: Sequence[Sample], records: Mapping[str, Record], count: int, masks: Path) -> list[Pictures]:
-    """The images with the lowest pixel accuracy."""
+def _worst(samples: Sequence[Sample], records: Mapping[str, Record], count: int, masks: Path) -> list[Images]:
+    """The images with the lowest pixel accuracy, each beside its ground truth, its mask and its mistakes."""
     judged = []
     for sample in samples:
         if sample.name in records and records[sample.name].cells:
@@ -134,7 +134,7 @@ def _worst(samples: Sequence[Sample], records: Mapping[str, Record], count: int,
             judged.append((accuracy, sample.name, sample))
     judged.sort(key=lambda one: one[:2])
     return [
-        Pictures(
+        Images(
             f"{name}: pixel accuracy {accuracy:.4f}; {_mistakes(sample.labels, records[name])}",
             comparison(sample, masks / f"{name}.png"),
         )

@@ -1,4 +1,4 @@
-"""Sends images to a running server, several at a time, and keeps what each answer was worth."""
+"""Sends images to a running server, several at a time, and compares each response with the ground truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lseg_serve.evaluation.truth import Indices, read_truth
 
 logger = logging.getLogger(__name__)
 
-# So many failures one after another mean that the rest would fail as well.
+# After so many failures in a row, the run stops: the rest would fail as well.
 _FAILURES_IN_A_ROW = 20
 
 
@@ -33,29 +33,29 @@ class Server:
     url: str
     model: str = "lseg"
     mode: str = "fast"
-    timeout: float = 600  # seconds for one answer
+    timeout: float = 600  # seconds for one response
 
 
 @dataclass(frozen=True)
 class Session:
-    """What one start of the command did."""
+    """What one run of the command did."""
 
     images: int
     seconds: float
 
 
 def check_server(server: Server) -> None:
-    """Raise EvaluationError where nothing answers."""
+    """Raise EvaluationError if no server responds."""
     try:
         requests.get(f"{server.url.rstrip('/')}/ping", timeout=30)
     except requests.RequestException as error:
-        raise EvaluationError(f"no server answers at {server.url}: {error}") from error
+        raise EvaluationError(f"no server responds at {server.url}: {error}") from error
 
 
 def run(samples: Sequence[Sample], server: Server, journal: Journal, masks: Path, workers: int) -> Session:
-    """Measure the samples that `journal` does not have; their masks go below `masks`, as they were answered.
+    """Measure the samples that `journal` does not have, and write their masks below `masks` as they were received.
 
-    After an interrupt the answers that are on their way are kept.
+    After an interrupt, the requests that are in flight are finished and kept.
 
     Raises:
         EvaluationError: everything fails; what was measured before is kept.
@@ -81,7 +81,7 @@ def run(samples: Sequence[Sample], server: Server, journal: Journal, masks: Path
 
 
 def _collect(futures: Sequence[Future[Record]], journal: Journal, total: int) -> None:
-    """Keep records as they come. The rate, and so the end time, is the mean over this session's images alone."""
+    """Keep records as they come. The expected end follows from the mean rate of this session alone."""
     failures = 0
     with tqdm(total=total, initial=total - len(futures), unit="image", smoothing=0, disable=None) as progress:
         for future in as_completed(futures):
@@ -113,19 +113,19 @@ def _measured(sample: Sample, server: Server, clients: queue.SimpleQueue[LSegCli
     except (requests.RequestException, OSError, EvaluationError) as error:
         return Record(sample.name, error=str(error))
     except (KeyError, TypeError, ValueError) as error:
-        return Record(sample.name, error=f"the answer is no mask with a legend: {error!r}")
+        return Record(sample.name, error=f"the response is not a mask with a legend: {error!r}")
     finally:
         clients.put(client)
 
 
 def _check_legend(sample: Sample, mask: Mask) -> None:
-    """The mask must be of the labels that are measured; matters most where the model's own label set is used."""
+    """Refuse a mask with other labels than the sample's, above all where the model's own label set is used."""
     found = [entry.name for entry in mask.legend]
     if found != list(sample.labels):
         different = next((pair for pair in zip(sample.labels, found, strict=False) if pair[0] != pair[1]), None)
         detail = f"{different[1]!r} in place of {different[0]!r}" if different else f"{len(found)} labels"
         raise EvaluationError(
-            f"the server answered with other labels ({detail}); where two labels are the same text, the model must be "
+            f"the response has other labels ({detail}); where two labels are the same text, the model must be "
             "exported with the label set (python -m export --labels ...), because a request cannot name them"
         )
 

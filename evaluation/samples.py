@@ -16,9 +16,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Sample:
-    """One request and what its answer should be."""
+    """One image to send, and the ground truth of its mask."""
 
-    name: str  # tells it from the others
+    name: str  # unique in an evaluation
     image: Path
     truth: Path
     rule: TruthRule
@@ -26,9 +26,9 @@ class Sample:
 
     @property
     def sent_labels(self) -> tuple[str, ...] | None:
-        """The labels to send. None where the endpoint would refuse them because two are the same to it.
+        """The labels to send. None if the endpoint would refuse them, because two of them are the same to it.
 
-        They must be the exported label set of the model then; the legend of each answer shows whether they are.
+        They must then be the label set that was exported with the model. The legend of each response tells.
         """
         distinct = {" ".join(label.casefold().split()) for label in self.labels}
         return self.labels if len(distinct) == len(self.labels) else None

@@ -17,7 +17,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document, readable."""
+    """Write a document as indented JSON."""
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -30,7 +30,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 
 
 def latency(records: Sequence[Record]) -> dict[str, float]:
-    """Milliseconds from sending an image to having its mask, as a client with this many others beside it sees them."""
+    """Milliseconds from sending an image to having its mask, with all the other clients of this run at work."""
     times = [record.milliseconds for record in records if record.milliseconds is not None]
     if not times:
         return {}

@@ -1,4 +1,4 @@
-"""Ground truth: pictures of numbers -> the label that each pixel should have."""
+"""Ground truth: PNGs of label numbers -> the label that each pixel should have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TruthRule:
     """What the values of a ground truth mean."""
 
     table: Indices  # [65536]: index into the labels, IGNORED or _UNKNOWN, by value
-    grey: bool = False  # the picture is a drawing in black and white, and its brightness is the value
+    grey: bool = False  # the PNG is black and white, and its brightness is the value
 
     @classmethod
     def offset(cls, count: int, offset: int = 0, ignore: Iterable[int] = (255,)) -> TruthRule:
@@ -69,20 +69,20 @@ def _ignoring(table: Indices, values: Iterable[int]) -> Indices:
 
 
 def read_truth(path: Path, rule: TruthRule) -> Indices:
-    """The labels [H, W] in the picture `path`, IGNORED where a pixel does not count.
+    """The labels [H, W] in the PNG `path`, IGNORED where a pixel does not count.
 
     Raises:
-        EvaluationError: it cannot be read, is no picture of numbers, or holds a value that means nothing.
+        EvaluationError: it cannot be read, has several channels, or holds a value that is neither a label nor ignored.
     """
     try:
-        with Image.open(path) as picture:
-            if not rule.grey and picture.mode not in _INDEX_MODES:
+        with Image.open(path) as image:
+            if not rule.grey and image.mode not in _INDEX_MODES:
                 raise EvaluationError(
-                    f"{path}: pixels of mode {picture.mode}; accepted: one channel whose values are label numbers"
+                    f"{path}: pixels of mode {image.mode}; accepted: one channel whose values are label numbers"
                 )
-            values = np.asarray(picture.convert("L") if rule.grey else picture).astype(np.int64)
+            values = np.asarray(image.convert("L") if rule.grey else image).astype(np.int64)
     except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise EvaluationError(f"{path}: cannot be read as a picture: {error}") from error
+        raise EvaluationError(f"{path}: cannot be read as an image: {error}") from error
     present = np.unique(values)
     unknown = [value for value in present.tolist() if not 0 <= value < _VALUES or rule.table[value] == _UNKNOWN]
     if unknown:

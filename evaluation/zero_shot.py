@@ -53,9 +53,9 @@ def pascal_pairs(data: Path, fold: int) -> list[Pair]:
     if not listing.is_file():
         raise EvaluationError(f"{listing}: no such file; --data is or holds VOC2012")
     names = listing.read_text(encoding="utf-8").split()
-    pictures = [(name, root / "JPEGImages" / f"{name}.jpg", truth / f"{name}.png") for name in names]
+    triples = [(name, root / "JPEGImages" / f"{name}.jpg", truth / f"{name}.png") for name in names]
     labels = published_labels("pascal-published")
-    return list(_pairs(pictures, labels, fold_classes(len(labels), fold, interleaved=False), ignore=(255,)))
+    return list(_pairs(triples, labels, fold_classes(len(labels), fold, interleaved=False), ignore=(255,)))
 
 
 def coco_pairs(data: Path, fold: int) -> list[Pair]:
@@ -68,9 +68,9 @@ def coco_pairs(data: Path, fold: int) -> list[Pair]:
     for folder in (images, truth):
         if not folder.is_dir():
             raise EvaluationError(f"{folder}: no such folder; --data is or holds COCO2014")
-    pictures = [(path.stem, path, truth / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))]
+    triples = [(path.stem, path, truth / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))]
     labels = published_labels("coco-published")
-    return list(_pairs(pictures, labels, fold_classes(len(labels), fold, interleaved=True), ignore=()))
+    return list(_pairs(triples, labels, fold_classes(len(labels), fold, interleaved=True), ignore=()))
 
 
 def fss_pairs(data: Path, classes: Sequence[str] | None) -> list[Pair]:
@@ -110,13 +110,13 @@ def drawn(pairs: Sequence[Pair], limit: int | None, seed: int) -> list[Pair]:
 
 
 def _pairs(
-    pictures: Sequence[tuple[str, Path, Path]], labels: Sequence[str], classes: Sequence[int], ignore: tuple[int, ...]
+    triples: Sequence[tuple[str, Path, Path]], labels: Sequence[str], classes: Sequence[int], ignore: tuple[int, ...]
 ) -> Iterator[Pair]:
     rules = {index: TruthRule.one_against_others(index + 1, ignore) for index in classes}
-    for name, image, truth in tqdm(pictures, desc="reading ground truth", unit="image", leave=False, disable=None):
+    for name, image, truth in tqdm(triples, desc="reading ground truth", unit="image", leave=False, disable=None):
         try:
-            with Image.open(truth) as picture:
-                present = set(np.unique(np.asarray(picture)).tolist())
+            with Image.open(truth) as png:
+                present = set(np.unique(np.asarray(png)).tolist())
         except OSError as error:
             raise EvaluationError(f"{truth}: cannot be read: {error}") from error
         for index in classes:
@@ -132,7 +132,7 @@ def _pair(name: str, image: Path, truth: Path, rule: TruthRule, category: str) -
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
-    """Raise EvaluationError where there is nothing to measure."""
+    """Raise EvaluationError if there is nothing to measure, or if the first ground truth cannot be read."""
     if not pairs:
         raise EvaluationError("no image holds a class of this fold")
     read_truth(pairs[0].sample.truth, pairs[0].sample.rule)

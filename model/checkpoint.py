@@ -16,25 +16,25 @@ from torch import Tensor
 from lseg_serve.model.architecture import Architecture
 from lseg_serve.model.errors import CheckpointError
 
-# A tensor of every LSeg, which tells what a Lightning module or a wrapper puts before lang-seg's own keys.
+# Every LSeg has this tensor. What precedes it in a key is the prefix of a Lightning module or another wrapper.
 _LANDMARK = "scratch.head1.weight"
-# Where files keep their tensors, if not at the top.
+# Keys under which files nest their tensors, if they do.
 _NESTED = ("state_dict", "model_state_dict", "model")
-# In the metadata of safetensors that this project wrote.
+# A key in the metadata of the safetensors files that this project writes.
 ARCHITECTURE_KEY = "lseg.architecture"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: tensors under lang-seg's keys, and the hyper-parameters beside them if there are any.
+    """The content of a file: tensors under lang-seg's keys and, if it has any, hyper-parameters.
 
-    The tensors are mapped from the file: they take memory only when they are used, and the file must stay as it is.
+    The tensors are mapped from the file. They take memory only when they are used, and the file must not change.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
-    architecture: Architecture | None = None  # stated by the project's own files
+    architecture: Architecture | None = None  # only the project's own files state it
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -93,8 +93,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | Non
 def _read_pickle(path: Path) -> dict[str, Any]:
     """What torch.save wrote, by torch's restricted unpickler.
 
-    Lightning up to 1.5 keeps callback classes as dictionary keys. The restricted unpickler refuses every class it does
-    not know; so the names a file mentions are each given an empty stand-in, which can hold data but do nothing.
+    Lightning up to 1.5 uses callback classes as dictionary keys, and the restricted unpickler refuses every class it
+    does not know. So each name in the file gets an empty stand-in, which can hold data but do nothing.
     """
     mapped = zipfile.is_zipfile(path)  # files of torch < 1.6 are no zip archives, and cannot be mapped
     unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path)) if mapped else []
@@ -109,8 +109,8 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 def _stand_in(name: str) -> type:
     """An inert class in place of the class or function `name`.
 
-    Whatever it is called with, it gives an empty dictionary: of all types, the one that torch lets a file fill with
-    items (Lightning's own containers are dictionaries) and with attributes.
+    Calling it gives an empty dictionary, whatever the arguments. A dictionary is the one type that torch lets a file
+    fill with items and with attributes, and Lightning's own containers are dictionaries.
     """
 
     def make(cls: type, *args: object, **kwargs: object) -> OrderedDict[Any, Any]:

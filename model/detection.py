@@ -39,7 +39,7 @@ def detect_architecture(checkpoint: Checkpoint, stated: dict[str, Any]) -> Archi
 
 
 def _shape(tensors: dict[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
-    """The shape of a tensor that tells a size."""
+    """The shape of a tensor; ValueError if it has another number of dimensions or an empty one."""
     shape = tuple(tensors[key].shape)
     if len(shape) != dimensions or 0 in shape:
         raise ValueError(f"wrong shape: {key} {list(shape)}; accepted: {dimensions} dimensions, none of them empty")
@@ -47,7 +47,7 @@ def _shape(tensors: dict[str, Tensor], key: str, dimensions: int) -> tuple[int, 
 
 
 def _count(tensors: dict[str, Tensor], pattern: str) -> int:
-    """How many different numbers stand in the place of the one group of `pattern`."""
+    """How many different values the group of `pattern` has among the keys."""
     return len({match[1] for key in tensors if (match := re.match(pattern, key))})
 
 
@@ -89,7 +89,7 @@ def _text_encoder(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _regularizer(checkpoint: Checkpoint, stated: dict[str, Any]) -> dict[str, Any]:
-    """Options 1 and 2 have the same tensors, and all rounds share one set: here the file or the caller must speak."""
+    """The three options that tensors do not tell: options 1 and 2 have the same tensors, and all rounds share them."""
     values = {
         name: stated.get(name) if stated.get(name) is not None else checkpoint.hyper_parameters.get(name)
         for name in ("arch_option", "block_depth", "activation")

@@ -1,9 +1,10 @@
-"""Scores without the map of embeddings: the head's arithmetic, rearranged so that its largest tensor is never made.
+"""Scores without the map of embeddings: the arithmetic of the head, rearranged to avoid its largest tensor.
 
-An embedding is head(x) at half the input's resolution, where x is the decoder's last map, doubled; a score is its dot
-product with a label, divided by its length. Both the head (a 1x1 convolution) and the dot product commute with the
-doubling, so they run on a quarter of the pixels. The length does not commute; but the squared length of a bilinear
-blend of four embeddings is a quadratic form in their dot products, and those too are known before the doubling.
+An embedding is head(x) at half the input's resolution, where x is the decoder's last map, doubled. A score is the dot
+product of an embedding and a label, divided by the embedding's length. Both the head (a 1x1 convolution) and the dot
+product commute with the doubling, so they run on a quarter of the pixels. The length does not commute. But the squared
+length of a bilinear blend of four embeddings is a quadratic form in their dot products, and those are known before the
+doubling.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def fused_features(x: Tensor, head: nn.Conv2d) -> Tensor:
 def dot_products(features: Tensor, text: Tensor, head: nn.Conv2d) -> Tensor:
     """Dot products of embeddings, not yet of unit length, with `text` [B, K, E]: float32 [B, K+4, P].
 
-    `features` [B, F+4, P] are `fused_features` in a row. Their last four channels are passed on as they are, so that
-    all of a result is one tensor. Pixels do not see each other here.
+    `features` [B, F+4, P] are `fused_features` with their pixels in a row. Their last four channels are passed on
+    unchanged, so that the result is one tensor. Each pixel is computed by itself.
     """
     weight = text @ head.weight.float().flatten(1)  # [B, K, F]
     products = torch.bmm(weight, features[:, :-4])
@@ -52,8 +53,8 @@ def doubled_square_lengths(embeddings: Tensor) -> Tensor:
     """
     height, width = embeddings.shape[2:]
     rows = embeddings.permute(0, 2, 3, 1)  # [B, h, w, E]
-    # Dot products of every two pixels of a row, and of a row with the next: of these, only neighbours count. One
-    # matrix product for each row is several times faster than passes over the map for each pair of neighbours.
+    # Only the dot products of neighbours are needed. But one matrix product for each row, of every two of its pixels,
+    # is several times faster than a pass over the map for each pair of neighbours.
     within = rows @ rows.transpose(2, 3)  # [B, h, w, w]
     below = _next(rows, dim=1) @ rows.transpose(2, 3)
     own, right = within.diagonal(dim1=2, dim2=3), _right_of(within)  # [B, h, w]
@@ -73,17 +74,17 @@ def doubled_square_lengths(embeddings: Tensor) -> Tensor:
 
 
 def _places(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each of 2 * `length` pixels lies: int64 index of the pixel before it, float32 way to the next, 0..1."""
+    """Where each of 2 * `length` pixels lies: int64 index of the pixel before it, float32 share of the next, 0..1."""
     where = torch.arange(2 * length, device=device) * ((length - 1) / (2 * length - 1))
     before = where.long()
     return before, where - before
 
 
 def _next(x: Tensor, dim: int) -> Tensor:
-    """`x` moved by one, so that each place holds what follows it; the last is repeated and counts nowhere."""
+    """`x` moved by one, so that each place holds its successor. The last is repeated; its weight is 0."""
     return torch.cat([x.narrow(dim, 1, x.shape[dim] - 1), x.narrow(dim, -1, 1)], dim=dim)
 
 
 def _right_of(products: Tensor) -> Tensor:
-    """Each pixel's product with the one to its right: [B, h, w] of [B, h, w, w]; the last is 0 and counts nowhere."""
+    """Each pixel's product with the one to its right: [B, h, w] of [B, h, w, w]. The last column is 0."""
     return F.pad(products.diagonal(offset=1, dim1=2, dim2=3), (0, 1))

@@ -18,7 +18,7 @@ class ResidualConvUnit(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.activation: nn.Module = nn.ReLU()  # none where the convolutions cut off below 0 themselves (int8)
+        self.activation: nn.Module = nn.ReLU()  # identity where the convolutions include it (int8)
         self.conv1: nn.Module = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(features)
         self.conv2: nn.Module = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
@@ -32,11 +32,11 @@ class ResidualConvUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """lang-seg's refinenet: adds one level to what the coarser levels gave. The doubling after it is the caller's."""
+    """DPT's fusion block (lang-seg's refinenet): adds one level to the coarser ones. The caller doubles the result."""
 
     def __init__(self, features: int, *, coarsest: bool) -> None:
         super().__init__()
-        # The coarsest block has nothing to add its level to; checkpoints hold a unit for it that is never used.
+        # The coarsest block has nothing to add its level to. Checkpoints hold a unit for it, which is never used.
         self.level_unit = None if coarsest else ResidualConvUnit(features)
         self.output_unit = ResidualConvUnit(features)
         self.out_conv = nn.Conv2d(features, features, kernel_size=1)
@@ -51,7 +51,7 @@ class FusionBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Levels -> one map of features at a quarter of the input's size; lang-seg's is the same, doubled."""
+    """Four levels -> one map of features at a quarter of the input's size. lang-seg doubles the same map."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ class Decoder(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Four maps [B, C_i, h_i, w_i], finest first -> [B, F, h_0, w_0].
 
-        A block's map is doubled for the next; where a grid of odd size was halved rounding up, it meets the next
-        level's size instead, which lang-seg cannot do at all.
+        Each block's map is resized to the next finer level, which is twice its size. Where a grid of odd size was
+        halved and rounded up, it is not quite twice: lang-seg fails there.
         """
         path: Tensor | None = None
         for index in reversed(range(len(levels))):

@@ -14,7 +14,7 @@ from lseg_serve.model.architecture import LEVEL_STRIDES, Architecture
 
 
 class ViTEncoder(nn.Module):
-    """A vision transformer whose position grid follows the input's size, and the reassembly of four of its blocks."""
+    """A vision transformer for inputs of any size, with DPT's reassemble after four of its blocks."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -82,7 +82,8 @@ class Reassemble(nn.Module):
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """`tokens` [B, 1+h*w, D], class token first, on the grid (h, w) -> [B, C, h', w']."""
         cls_token, patches = tokens[:, :1], tokens[:, 1:]
-        # The layer reads each token with the class token behind it; its second half is the same for all of them.
+        # lang-seg appends the class token to each patch token before this layer. The class token's part of the product
+        # is the same for every patch, so it is computed once.
         of_patch, of_cls = self.readout.weight.chunk(2, dim=1)
         read = F.gelu(F.linear(patches, of_patch) + F.linear(cls_token, of_cls, self.readout.bias))
         level: Tensor = self.resample(self.project(read.transpose(1, 2).unflatten(2, grid)))

@@ -1,8 +1,8 @@
 """Linear layers and convolutions in 8-bit integers, on CPUs, by oneDNN's kernels as torch ships them.
 
-Weights are int8 with one scale for each output channel. Inputs are quantised on the way in, at the range that each has
-at that moment: no range is fixed at export, so none can be wrong for a picture that calibration never saw. Sums are
-32-bit integers, results float32.
+Weights are int8 with one scale for each output channel. Inputs are quantised in each call, at the range that they have
+in it. No range is fixed at export, so none can be wrong for an image that calibration never saw. Sums are 32-bit
+integers, results float32.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor, nn
 from lseg_serve.model.fusion import Decoder, ResidualConvUnit
 
 _LEAST_SCALE = 1e-12  # for a channel, or an input, that is all zeros
-# Of an input's range. One less than 8 bits have: the zero point is rounded, which may push the largest value up by a
-# half, and 255.5 would round to 256 and become 0.
+# An input's range is divided into so many steps. 8 bits have one more, but the zero point is rounded: where it is
+# rounded up by one half, the largest value would reach 256, which wraps to 0.
 _STEPS = 254
 
 
 class Int8Linear(nn.Module):
     """`nn.Linear` with int8 weights, its results in `out` (float32 or bfloat16).
 
-    Each token has a scale of its own, so one that is far larger than the others takes nothing from them. Weights are
-    used where they lie, mapped from a file that all workers share: oneDNN's packed layout would be 4 % faster, and a
-    copy of 300 MB in every worker of ViT-L/16.
+    Each token has a scale of its own, so a token far larger than the others does not cost them precision. Weights are
+    used as they are mapped from the file that all workers share. oneDNN's packed layout would be 4 % faster, but it
+    is a copy of 300 MB in every worker of ViT-L/16.
     """
 
     def __init__(self, linear: nn.Linear, out: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.out = out
         weight, scale = quantized_weight(linear.weight)
-        self.weight: Tensor  # int8 [K, N]: the other way round than nn.Linear's, as the product wants it
+        self.weight: Tensor  # int8 [K, N]: transposed, as the product takes it
         self.weight_scale: Tensor  # float32 [N]
         self.bias: Tensor  # float32 [N]
         self.register_buffer("weight", weight.t().contiguous())
@@ -43,7 +43,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Float [..., K] -> [..., N] of the type `out`."""
         tokens = x.flatten(0, -2).float()
-        # Twice the passes of `aminmax`, and a fifth of its time: torch has no vectors for that one.
+        # Not `aminmax`: it makes one pass and not two, but it is not vectorised and takes five times as long.
         low, high = tokens.amin(dim=1, keepdim=True), tokens.amax(dim=1, keepdim=True)
         scale = torch.maximum(-low, high).clamp_min_(_LEAST_SCALE).div_(127)  # [M, 1]
         integers = torch.mul(tokens, scale.reciprocal()).round_().to(torch.int8)
@@ -61,7 +61,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Conv2d(nn.Module):
-    """`nn.Conv2d` with int8 weights, after a ReLU where `rectified`: a range from 0 on cuts off what lies below."""
+    """`nn.Conv2d` with int8 weights. With `rectified` it includes the ReLU before it: inputs range from 0 on."""
 
     def __init__(self, conv: nn.Conv2d, *, rectified: bool) -> None:
         super().__init__()
@@ -104,22 +104,20 @@ class Int8Conv2d(nn.Module):
         return out
 
     def dequantized(self) -> nn.Conv2d:
-        """The float32 layer of the same weights; where this one is `rectified`, its ReLU is the caller's."""
-        (down, right), (rows, columns), (apart, beside), groups = self._geometry
+        """The float32 layer of the same weights. If this one is `rectified`, the caller has to add the ReLU."""
+        stride, padding, dilation, groups = self._geometry
         outputs, inputs, height, width = self.weight.shape
         with torch.device("meta"):
-            conv = nn.Conv2d(
-                inputs * groups, outputs, (height, width), (down, right), (rows, columns), (apart, beside), groups
-            )
+            conv = nn.Conv2d(inputs * groups, outputs, (height, width), stride, padding, dilation, groups)  # type: ignore[arg-type]
         conv.weight = nn.Parameter(self.weight * self.weight_scale.view(-1, 1, 1, 1), False)
         conv.bias = None if self.bias is None else nn.Parameter(self.bias, False)
         return conv
 
 
 def unavailable_reason() -> str | None:
-    """What keeps int8 layers from being right on this machine, in words; None where they are.
+    """Why int8 layers would compute wrong results on this machine, in words; None if they compute right ones.
 
-    Without VNNI, pairs of products are added in 16 bits and cut off at their end, which changes results silently.
+    Without VNNI, pairs of products are added in 16 bits and saturate there, which changes results silently.
     """
     if torch.cpu._is_vnni_supported():
         return None
@@ -127,12 +125,12 @@ def unavailable_reason() -> str | None:
 
 
 def quantize_layers(module: nn.Module) -> None:
-    """Replace the layers below `module` that carry most of the work by int8 ones, in place.
+    """Replace the layers of `module` that do most of the work by int8 ones, in place.
 
-    They are the transformer's linear layers and the decoder's 3x3 convolutions. What reads a transformer block's
-    tokens as they are (the readout) stays float: those have no norm before them, and lose ten times as much.
+    These are the transformer's linear layers and the decoder's 3x3 convolutions. The readout stays float: it reads
+    tokens that no norm has scaled, and would lose ten times as much precision.
 
-    Works on the meta device too, where it gives the structure of an int8 checkpoint.
+    On the meta device, this gives the structure of an int8 checkpoint.
     """
     for part in module.modules():
         if isinstance(part, VisionTransformer):
@@ -171,7 +169,7 @@ def _quantized_conv(conv: nn.Module, *, rectified: bool) -> Int8Conv2d:
 
 
 def _quantize_block(block: nn.Module) -> None:
-    """A transformer block's four layers; its attention in bfloat16 where the CPU multiplies that faster.
+    """Quantise the four linear layers of a transformer block. Attention is in bfloat16 if the CPU has products for it.
 
     Measured for 901 tokens, 16 heads, one thread. Zen 4: torch's fused attention takes 42 ms in float32 and 45 ms in
     bfloat16, two matrix products and a softmax in bfloat16 31 ms. A Xeon with AMX: 26, 10 and 37 ms.
@@ -186,7 +184,7 @@ def _quantize_block(block: nn.Module) -> None:
 
 
 def _block_layers(block: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Where a transformer block keeps its four linear layers."""
+    """The four linear layers of a transformer block: (parent module, name)."""
     attention, mlp = block.get_submodule("attn"), block.get_submodule("mlp")
     return [(attention, "qkv"), (attention, "proj"), (mlp, "fc1"), (mlp, "fc2")]
 
@@ -201,12 +199,12 @@ def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
 def quantized_input(x: Tensor, *, rectified: bool) -> tuple[Tensor, float, int]:
     """`x`, of any float type, as uint8 of the same shape and layout, with its scale and zero point.
 
-    They cover its range, zero included. Where `rectified`, what lies below zero becomes zero.
+    They cover its range and zero. With `rectified`, negative values become zero.
     """
     low, high = 0.0 if rectified else min(float(x.amin()), 0.0), max(float(x.amax()), 0.0)
     scale = max((high - low) / _STEPS, _LEAST_SCALE)
     zero_point = round(-low / scale)
-    # x / scale + zero point, and a half so that cutting off the fraction rounds: two passes over the values.
+    # x / scale + zero point. The half makes the conversion to integers, which truncates, round: two passes in all.
     shifted = torch.add(torch.tensor(zero_point + 0.5), x.float(), alpha=1 / scale)
     return (shifted.clamp_min_(0) if rectified else shifted).to(torch.uint8), scale, zero_point
 

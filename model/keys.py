@@ -1,10 +1,10 @@
-"""The names of tensors: lang-seg's, which every checkpoint and archive uses, beside the modules of this network."""
+"""The names of tensors: the modules of this network -> lang-seg's keys, which checkpoints and archives use."""
 
 from __future__ import annotations
 
 import re
 
-# (module of this network, lang-seg's key), each a regular expression for what a replacement of the other turns into.
+# (regular expression of a name in this network, its replacement in lang-seg's key).
 _RENAMES = (
     (r"text_encoder\.", "clip_pretrained."),
     (r"image_encoder\.vit\.", "pretrained.model."),
@@ -24,7 +24,7 @@ _RENAMES = (
 )
 _COUNTED_FROM_ONE = re.compile(r"(act_postprocess|refinenet)(\d)|(scratch\.layer)(\d)(?=_rn)")
 
-# In published files, but without any part in the answer.
+# Tensors of published files that take no part in evaluation.
 _UNUSED = re.compile(
     r"clip_pretrained\.(visual\.|logit_scale$)|pretrained\.model\.(head|norm)\.|pretrained\.fc\."
     r"|scratch\.refinenet4\.resConfUnit1\.|.*\.num_batches_tracked$"

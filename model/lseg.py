@@ -74,10 +74,9 @@ class LSeg(nn.Module):
         activation: str | None = None,
         own_types: bool = False,
     ) -> LSeg:
-        """As `from_checkpoint`, for a file already read. float32 tensors are used in place, never copied.
+        """As `from_checkpoint`, for a file that was read before. float32 tensors are used in place, without a copy.
 
-        With `own_types` all tensors are, whatever they are: for those of an archive, which have the types that their
-        precision wants.
+        With `own_types`, tensors of every type are: those of an archive already have the types of its precision.
         """
         stated = {"arch_option": arch_option, "block_depth": block_depth, "activation": activation}
         architecture = detect_architecture(checkpoint, stated)
@@ -89,11 +88,11 @@ class LSeg(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> LSeg:
         """Let the image side compute in `dtype`; the text tower and all scores stay float32.
 
-        torch.int8: the layers that have int8 weights; everything else stays float32.
+        With torch.int8, the layers that have int8 weights compute in 8 bits; everything else stays float32.
 
         Raises:
-            ValueError: int8 for weights that are not (see `model.int8.quantize_layers`), the reverse, or int8 on a
-                processor that gets it wrong.
+            ValueError: int8 for weights that are not int8 (see `model.int8.quantize_layers`), another precision for
+                weights that are, or int8 on a processor that computes it wrong.
         """
         if (dtype == torch.int8) != self.architecture.int8:
             raise ValueError(
@@ -127,7 +126,7 @@ class LSeg(nn.Module):
         return F.normalize(self.text_encoder(tokens.to(device)), dim=-1)
 
     def decode(self, pixels: Tensor) -> Tensor:
-        """The decoder's last map for `pixels` [B, 3, H, W] in -1..1: [B, F, H/4, W/4]; lang-seg doubles it.
+        """The decoder's last map for `pixels` [B, 3, H, W] in -1..1: [B, F, H/4, W/4]. lang-seg doubles its size.
 
         Raises:
             ValueError: a shape the network cannot take.
@@ -141,9 +140,9 @@ class LSeg(nn.Module):
         return decoded
 
     def features(self, decoded: Tensor) -> Tensor:
-        """All that scores need of an image, from `decode`'s map: float32 [B, F+4, H/4, W/4].
+        """All that scores need of an image, from the map of `decode`: float32 [B, F+4, H/4, W/4].
 
-        They are the embeddings' preimage, not the embeddings: an eighth of their size, and the head is left out.
+        They are the input of the head and not its output, the embeddings. This takes an eighth of the memory.
         """
         return fused_features(decoded.to(self.head.weight.dtype), self.head)
 
@@ -163,8 +162,8 @@ class LSeg(nn.Module):
     def pixel_embeddings(self, pixels: Tensor) -> Tensor:
         """Unit embeddings of `pixels` [B, 3, H, W] in -1..1 at half their resolution: float32 [B, E, H/2, W/2].
 
-        With `scores` the plain definition of what `image_features` and `score_features` compute at less cost;
-        training uses it, and whoever wants the embeddings themselves.
+        With `scores`, this is the plain definition of what `image_features` and `score_features` compute at less
+        cost. It is for training, and for whoever wants the embeddings themselves.
 
         Raises:
             ValueError: a shape the network cannot take.
@@ -189,7 +188,7 @@ class LSeg(nn.Module):
 def finish_scores(products: Tensor, regularizer: SpatialRegularizer | None) -> Tensor:
     """Scores [B, K, H/2, W/2] from `LSeg.products` [B, K+4, H/4, W/4], before the last resize.
 
-    Apart from the network, because it needs none of its weights but the regulariser's and may run on another device.
+    A function of its own, because it needs the regulariser's weights alone and may run on another device.
     """
     scores = doubled_cosines(products).mul_(LOGIT_SCALE)
     return scores if regularizer is None else regularizer(scores)

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from clip.simple_tokenizer import basic_clean, whitespace_clean
 
 
-_MOST_WORDS = 50_000
+_MOST_WORDS = 50_000  # in the cache of CLIP's tokenizer
 
 
 @lru_cache(maxsize=4096)
@@ -30,7 +30,9 @@ def cleaned(label: str) -> str:
 
 
 def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
-    """CLIP's tokens of each label as typed, no prompt around it: int64 [K, L], L the longest of them (at most 77).
+    """CLIP's tokens of each label as typed, without a prompt around it: int64 [K, L].
+
+    L is the number of tokens of the longest label, at most 77.
 
     Raises:
         ValueError: one text for a list, or a label that does not fit into `context_length` tokens; it is named.
@@ -44,13 +46,13 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
         except RuntimeError as error:
             limit = context_length - 2  # the start and end tokens take two places
             raise ValueError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
-    _forget_words()
+    _limit_word_cache()
     longest = int((tokens != 0).sum(dim=1).max()) if len(labels) else 0
     return tokens[:, :longest]
 
 
-def _forget_words() -> None:
-    """CLIP's tokenizer remembers every word it ever split, about 1 kB each; it has to forget in a server."""
+def _limit_word_cache() -> None:
+    """CLIP's tokenizer caches every word it ever split, about 1 kB each. A server would run out of memory."""
     words = clip.clip._tokenizer.cache
     if len(words) > _MOST_WORDS:
         words.clear()
@@ -72,19 +74,19 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """`tokens` int64 [K, L] -> embeddings [K, E], not yet of unit length.
 
-        The tower is causal and an embedding is read at the end token, so tokens after it change nothing: L may be any
-        length that holds the longest label, and a short one costs a fraction of CLIP's 77.
+        The tower is causal and an embedding is read at the end token, so tokens after it change nothing. L may be any
+        length that holds the longest label; a short one costs a fraction of CLIP's 77.
         """
         length = tokens.shape[1]
         self._mask(length, tokens.device)
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
         x = self.transformer(x.transpose(0, 1)).transpose(0, 1)  # CLIP's blocks take [L, K, D]
         x = self.ln_final(x)
-        end = tokens.argmax(dim=-1)  # the end token has the highest number of the vocabulary
+        end = tokens.argmax(dim=-1)  # the end token has the highest index of the vocabulary
         return x[torch.arange(len(x), device=x.device), end] @ self.text_projection  # type: ignore[no-any-return]
 
     def _mask(self, length: int, device: torch.device) -> None:
-        """Give every block the causal mask of this length; the mask is no parameter and is in no checkpoint."""
+        """Give every block the causal mask of this length. The mask is not a parameter and is in no checkpoint."""
         mask = torch.full((length, length), float("-inf"), device=device).triu(1)
         for block in self.transformer.resblocks:
             block.attn_mask = mask

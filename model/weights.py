@@ -1,4 +1,4 @@
-"""A network's tensors: filled from a checkpoint in place, and written to a file of the project's own."""
+"""The tensors of a network: loaded from a checkpoint, and saved to a file of the project's own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAMED_IN_ERROR = 8
 
 
 def fill(net: nn.Module, checkpoint: Checkpoint, *, own_types: bool = False) -> None:
-    """Give every tensor of `net` its value from `checkpoint`, as float32, without a copy where it is float32.
+    """Give every tensor of `net` its value from `checkpoint` as float32. float32 and int8 tensors are not copied.
 
-    int8 weights stay as they are, without a copy; with `own_types` so does every other.
+    With `own_types`, every tensor keeps the type that it has in the checkpoint.
 
     Raises:
-        CheckpointError: tensors missing, left over, of another shape or of no floating type; the keys are named.
+        CheckpointError: a tensor is missing, left over, of another shape or not floating-point; its key is named.
     """
     expected = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     keys = {name: langseg_key(name) for name in expected}
@@ -53,7 +53,7 @@ def _as_float32(tensor: Tensor) -> Tensor:
 
 
 def _problems(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """What keeps `found` from being exactly `expected`, in words."""
+    """The differences of `found` from `expected`, in words; empty if there are none."""
     extra = [key for key in found if key not in expected and not is_unused(key)]
     missing = [key for key in expected if key not in found]
     both = [key for key in expected if key in found]

@@ -1,4 +1,4 @@
-"""The camera: how it is tilted, and what it does to the picture (softness, vignette, noise)."""
+"""The camera: how it is tilted, and what it does to the image (softness, vignette, noise)."""
 
 import math
 
@@ -14,13 +14,13 @@ _LARGEST_MARGIN = 0.14
 
 
 def choose_tilt(rng: np.random.Generator, width: int, height: int) -> float:
-    """A tilt in radians, often none; long narrow pictures are tilted less, as they would need too wide a margin."""
+    """A tilt in radians, often none; long narrow images are tilted less, as they would need too wide a margin."""
     limit = min(_LARGEST_TILT, _LARGEST_MARGIN * min(width, height) / max(width, height))
     return float(rng.uniform(-limit, limit)) if rng.random() < 0.5 else 0.0
 
 
 def margin_size(width: int, height: int, tilt: float) -> tuple[int, int]:
-    """The (width, height) to paint so that the tilted picture has no empty corners."""
+    """The (width, height) to paint so that the tilted image has no empty corners."""
     if tilt == 0:
         return width, height
     cos, sin = math.cos(tilt), abs(math.sin(tilt))
@@ -55,7 +55,7 @@ def tilted(
 
 
 def expose(image: Floats, rng: np.random.Generator, unit: float) -> npt.NDArray[np.uint8]:
-    """The developed picture, uint8 [H, W, 3], from colours 0..1."""
+    """The developed image, uint8 [H, W, 3], from colours 0..1."""
     height, width = image.shape[:2]
     softness = rng.uniform(0.0, 0.75) + rng.uniform(0, 0.6) * unit / 1400
     if softness > 0.35:

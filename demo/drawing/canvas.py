@@ -1,4 +1,4 @@
-"""The picture being painted: colours and truth side by side, so that they cannot drift apart."""
+"""The image being painted: colours and truth side by side, so that they cannot drift apart."""
 
 import cv2
 import numpy as np
@@ -14,13 +14,13 @@ class Canvas:
     """`image` float32 [H, W, 3] RGB 0..1, `classes` and `colours` uint8 [H, W], and the line of the horizon in px."""
 
     def __init__(self, width: int, height: int, horizon: int) -> None:
-        """An empty picture, all of it sky."""
+        """An empty image, all of it sky."""
         self.width, self.height, self.horizon = width, height, horizon
         self.image: Floats = np.zeros((height, width, 3), dtype=np.float32)
         self.classes = np.full((height, width), CLASS_INDEX["sky"], dtype=np.uint8)
         self.colours = np.full((height, width), NO_COLOUR, dtype=np.uint8)
         self.road_leads_away = False
-        # Things are measured by this, so that a very long or tall picture does not get giants.
+        # Things are measured by this, so that a very long or tall image does not get giants.
         self.unit = min(float(np.sqrt(width * height)), 1.6 * min(width, height))
 
     def depth(self, y: float) -> float:
@@ -98,7 +98,7 @@ class Canvas:
 
 
 def _shrunk(sprite: Sprite, light: Light) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
-    """Lit premultiplied colours [h, w, 3], coverage [h, w] and labels [h, w] of a sprite at picture resolution."""
+    """Lit premultiplied colours [h, w, 3], coverage [h, w] and labels [h, w] of a sprite at image resolution."""
     size = (sprite.width, sprite.height)
     solid = (sprite.labels != EMPTY).view(np.uint8) * np.uint8(255)
     cover = cv2.resize(solid, size, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(1 / 255)
@@ -136,7 +136,7 @@ def _rounded(cover: Floats, amount: float, light: Light) -> Floats:
 def _overlap(
     left: int, top: int, width: int, height: int, total_width: int, total_height: int
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """The window of the picture that a box covers, and the same window within the box."""
+    """The window of the image that a box covers, and the same window within the box."""
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(total_width, left + width), min(total_height, top + height)
     if x0 >= x1 or y0 >= y1:

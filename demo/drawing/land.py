@@ -16,7 +16,7 @@ from lseg_serve.demo.vocabulary import CLASS_INDEX
 class Plane:
     """The flat ground seen in perspective: coordinates float32 of each pixel below the horizon.
 
-    `across` [h, w] and `along` [h, 1] are in picture units on the ground; `near` [h, 1] runs 0 (horizon) to 1.
+    `across` [h, w] and `along` [h, 1] are in image units on the ground; `near` [h, 1] runs 0 (horizon) to 1.
     """
 
     across: Floats

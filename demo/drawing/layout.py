@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Place:
-    """A thing's spot in the picture: its box in px, and its depth (0 horizon, 1 lower edge)."""
+    """A thing's spot in the image: its box in px, and its depth (0 horizon, 1 lower edge)."""
 
     thing: Thing
     left: int
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass
 class Layout:
-    """The spots taken so far in one picture."""
+    """The spots taken so far in one image."""
 
     canvas: Canvas
     rng: np.random.Generator
@@ -65,7 +65,7 @@ class Layout:
         return Place(thing, middle - width // 2, bottom, width, height, 0.0, colours)
 
     def _visible(self, place: Place, share: float) -> bool:
-        """Whether enough of it lies within the picture."""
+        """Whether enough of it lies within the image."""
         inside = min(self.canvas.width, place.left + place.width) - max(0, place.left)
         return inside >= share * place.width and place.bottom - place.height > -0.35 * place.height
 

@@ -10,7 +10,7 @@ from lseg_serve.demo.vocabulary import CLASS_INDEX
 
 
 def paint_sky(canvas: Canvas, rng: np.random.Generator, light: Light, cloudy: bool) -> None:
-    """Fill the picture with sky down to its horizon, then put sun or moon and clouds into it."""
+    """Fill the image with sky down to its horizon, then put sun or moon and clouds into it."""
     hour, rows = light.hour, canvas.horizon + 2
     heights = np.linspace(0, 1, rows, dtype=np.float32)
     stops = (0.0, 0.55, 1.0)

@@ -1,4 +1,4 @@
-"""A small drawing surface for one thing: filled shapes in the unit square, finer than the picture's pixels."""
+"""A small drawing surface for one thing: filled shapes in the unit square, finer than the image's pixels."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lseg_serve.demo.drawing.light import RGB
 
-# Odd, so that every picture pixel has a sample in its very centre: that sample's label is the pixel's truth.
+# Odd, so that every image pixel has a sample in its very centre: that sample's label is the pixel's truth.
 FINENESS = 3
 EMPTY = 255
 _BITS = 4
@@ -25,7 +25,7 @@ class Sprite:
     """
 
     def __init__(self, width: int, height: int, label: int) -> None:
-        """A blank surface of `width` x `height` picture pixels whose shapes get `label` unless told otherwise."""
+        """A blank surface of `width` x `height` image pixels whose shapes get `label` unless told otherwise."""
         self.width, self.height = max(2, width), max(2, height)
         shape = (self.height * FINENESS, self.width * FINENESS)
         self.rgb = np.zeros((*shape, 3), dtype=np.uint8)
@@ -78,7 +78,7 @@ class Sprite:
         self.ellipse(x, y, radius * self.height / self.width, radius, rgb, inside=inside)
 
     def line(self, points: Points, thickness: float, rgb: RGB, *, label: int | None = None) -> None:
-        """An open line, `thickness` in heights of the surface (never thinner than a third of a picture pixel)."""
+        """An open line, `thickness` in heights of the surface (never thinner than a third of an image pixel)."""
         corners = self._fixed(points)
         wide = max(1, round(thickness * self.height * FINENESS))
         cv2.polylines(self.rgb, [corners], False, _bytes(rgb), wide, shift=_BITS)

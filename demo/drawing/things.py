@@ -18,7 +18,7 @@ Range = tuple[float, float]
 class Thing:
     """One kind of thing.
 
-    `height` is a share of the picture's unit at the lower edge, `aspect` its width over its height, `on` the labels
+    `height` is a share of the image's unit at the lower edge, `aspect` its width over its height, `on` the labels
     its foot may touch ("sky" for what flies), `depth` where its foot may be (0 horizon, 1 lower edge; for what flies,
     the share of the sky's height), `group` how many of it come together,
     `coloured` the labels in it that take a colour, and `flat` says that what lies behind its middle must suit it too.

@@ -48,7 +48,7 @@ def _ripples(rng: np.random.Generator, plane: Plane) -> Floats:
 
 
 def _mirror(canvas: Canvas, plane: Plane, ripples: Floats, top: int) -> Floats:
-    """The picture above the horizon upside down, shaken by the ripples."""
+    """The image above the horizon upside down, shaken by the ripples."""
     height, width = ripples.shape
     below = np.arange(top - canvas.horizon, top - canvas.horizon + height, dtype=np.float32)[:, None]
     stretch = min(1.6, (canvas.horizon - 2) / max(1, canvas.height - canvas.horizon))

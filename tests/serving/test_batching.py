@@ -52,16 +52,16 @@ def test_one_bad_request_of_four_gets_its_own_400(batching_server: LocalServer, 
         return requests.post(url, files={"image": one[0]}, data={"labels": one[1]}, timeout=60)
 
     with ThreadPoolExecutor(BATCH) as pool:
-        answers = list(pool.map(send, asked))
-    assert [answer.status_code for answer in answers] == [200, 400, 200, 200]
-    assert "'cat' is given twice" in str(error_of(answers[1])["message"])
-    for (image, labels), answer in zip(asked, answers, strict=True):
-        if answer.ok:
-            mask = read_mask(answer.content)
+        responses = list(pool.map(send, asked))
+    assert [response.status_code for response in responses] == [200, 400, 200, 200]
+    assert "'cat' is given twice" in str(error_of(responses[1])["message"])
+    for (image, labels), response in zip(asked, responses, strict=True):
+        if response.ok:
+            mask = read_mask(response.content)
             assert [entry.name for entry in mask.legend] == labels.split(",")
             np.testing.assert_array_equal(mask.indices, segmenter.segment(image, labels.split(",")).mask)
     # A batch that was not full would have waited for the whole delay.
-    assert max(answer.elapsed.total_seconds() for answer in answers) < DELAY_MS / 1000
+    assert max(response.elapsed.total_seconds() for response in responses) < DELAY_MS / 1000
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +95,26 @@ def _message(stubs: tuple[ModuleType, ModuleType], **fields: bytes) -> Any:
     return stubs[0].PredictionsRequest(model_name="lseg", input=fields)
 
 
-def test_grpc_answers_with_the_same_mask(
+def test_grpc_responds_with_the_same_mask(
     service: Any, stubs: tuple[ModuleType, ModuleType], segmenter: Segmenter
 ) -> None:
-    answer = service.Predictions(_message(stubs, image=CAT, labels=b"cat,grass"), timeout=60)
-    np.testing.assert_array_equal(read_mask(answer.prediction).indices, segmenter.segment(CAT, ["cat", "grass"]).mask)
+    response = service.Predictions(_message(stubs, image=CAT, labels=b"cat,grass"), timeout=60)
+    np.testing.assert_array_equal(read_mask(response.prediction).indices, segmenter.segment(CAT, ["cat", "grass"]).mask)
 
 
 def test_grpc_errors_describe_themselves(service: Any, stubs: tuple[ModuleType, ModuleType]) -> None:
     """TorchServe passes no status on over gRPC, so the body must say what happened."""
-    answer = service.Predictions(_message(stubs, image=b"hello", labels=b"cat"), timeout=60)
-    assert b'"code": 415' in answer.prediction
+    response = service.Predictions(_message(stubs, image=b"hello", labels=b"cat"), timeout=60)
+    assert b'"code": 415' in response.prediction
 
 
 def test_a_grpc_stream_call_answers_and_leaves_the_worker_alive(
     server: LocalServer, service: Any, stubs: tuple[ModuleType, ModuleType], segmenter: Segmenter
 ) -> None:
     before = server.workers("lseg")
-    answers = list(service.StreamPredictions(_message(stubs, image=CAT, labels=b"cat,grass"), timeout=60))
-    assert len(answers) == 1
+    responses = list(service.StreamPredictions(_message(stubs, image=CAT, labels=b"cat,grass"), timeout=60))
+    assert len(responses) == 1
     expected = segmenter.segment(CAT, ["cat", "grass"]).mask
-    np.testing.assert_array_equal(read_mask(answers[0].prediction).indices, expected)
+    np.testing.assert_array_equal(read_mask(responses[0].prediction).indices, expected)
     assert list(service.StreamPredictions(_message(stubs, image=b"hello"), timeout=60))
     assert [worker["pid"] for worker in server.workers("lseg")] == [worker["pid"] for worker in before]

@@ -103,7 +103,7 @@ def test_accurate_mode_is_not_worse_than_fast(demo_archive: Path, scenes: list[S
 
 
 def test_words_choose_among_things_of_one_kind(demo_server: LocalServer) -> None:
-    """The README's front picture: synonyms, and a colour as a word."""
+    """The README's first image: synonyms, and a colour as a word."""
     image = (PROJECT / "demo" / "pictures" / "village.jpg").read_bytes()
     labels = ["sky", "lawn", "street", "cottage", "sheep", "cow", "person", "pink balloon"]
     with LSegClient(demo_server.addresses.inference_url) as client:

@@ -140,7 +140,7 @@ def test_a_stopped_evaluation_goes_on_and_gives_the_same_figures(
 def test_what_fails_is_recorded_reported_and_tried_again(
     ade20k_server: LocalServer, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An answer that is not 200, a truth of another size, and a truth with an unknown value."""
+    """A response that is not 200, a truth of another size, and a truth with an unknown value."""
     own = tmp_path / "data"
     shutil.copytree(data, own)
     root = own / "ADEChallengeData2016"
@@ -149,8 +149,8 @@ def test_what_fails_is_recorded_reported_and_tried_again(
     broken.write_bytes(b"no image at all")
     truths = root / "annotations" / "validation"
     Image.fromarray(np.ones((9, 7), dtype=np.uint8)).save(truths / f"{other.stem}.png")
-    with Image.open(odd) as picture:
-        Image.new("L", picture.size, 151).save(truths / f"{odd.stem}.png")
+    with Image.open(odd) as image:
+        Image.new("L", image.size, 151).save(truths / f"{odd.stem}.png")
     output = tmp_path / "out"
     assert main(_command(own, ade20k_server, output)) == 1
     assert "3 images failed; the same command tries them again" in capsys.readouterr().err
@@ -169,7 +169,7 @@ def test_a_model_without_the_published_labels_is_found_out(server: LocalServer, 
     """The server's own label set is another one, and a request cannot name "screen" twice."""
     assert main(_command(data, server, tmp_path, "--labels", "ade20k-published", "--limit", "2")) == 1
     (failure, *_) = _figures_of_failures(tmp_path).values()
-    assert "the server answered with other labels ('sky' in place of 'wall')" in failure["error"]
+    assert "the response has other labels ('sky' in place of 'wall')" in failure["error"]
     assert "python -m export --labels" in failure["error"]
 
 

@@ -1,6 +1,11 @@
-"""LSeg written a second time, from its description alone: plain functions over lang-seg's tensors.
+"""LSeg by its formulas: plain functions over lang-seg's tensors, which tests of the network compare with.
 
-Nothing here is shared with model/: all 77 tokens, attention by its formula, out_conv after the resize, no folding.
+It is one of two re-writings of lang-seg. This one spells out what torch has operators for (layer norm, batch norm,
+attention, linear layers), so that a wrong argument to one of them cannot be wrong here as well; and it knows all that a
+checkpoint may hold, the regularisation among it. The other, bench/naive.py, is made for time measurements; a test
+checks it against this one.
+
+Nothing here is shared with model/: all 77 tokens, out_conv after the resize, batch norms not folded.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import lseg_serve.model  # noqa: F401 - lets clip be imported beside a CPU torch
+import lseg_serve.model  # noqa: F401 - lets clip be imported beside a CPU build of torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # clip imports the deprecated pkg_resources
@@ -33,15 +38,17 @@ def logits(
     activation: str = "lrelu",
 ) -> Tensor:
     """Logits [B, K, H, W] of the checkpoint `tensors` for a ViT backbone."""
-    return _answer(tensors, _vit_levels(tensors, pixels, patch_size), labels, arch_option, block_depth, activation)
+    return _logits_of_levels(
+        tensors, _vit_levels(tensors, pixels, patch_size), labels, arch_option, block_depth, activation
+    )
 
 
-def answer_from_levels(tensors: Tensors, levels: list[Tensor], labels: Sequence[str]) -> Tensor:
+def logits_from_levels(tensors: Tensors, levels: list[Tensor], labels: Sequence[str]) -> Tensor:
     """Logits from four levels computed elsewhere."""
-    return _answer(tensors, levels, labels, 0, 0, "lrelu")
+    return _logits_of_levels(tensors, levels, labels, 0, 0, "lrelu")
 
 
-def _answer(
+def _logits_of_levels(
     t: Tensors, levels: list[Tensor], labels: Sequence[str], arch_option: int, block_depth: int, activation: str
 ) -> Tensor:
     path: Tensor | None = None

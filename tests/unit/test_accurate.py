@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lseg_serve.bench.naive import summed_scores
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Job, Segmenter
 from lseg_serve.segmenter.config import AccurateParams
@@ -21,7 +22,6 @@ from lseg_serve.segmenter.devices import CpuDevice
 from lseg_serve.segmenter.errors import ConfigError, InvalidOptionError
 from lseg_serve.segmenter.masks.windows import scaled_size
 from tests.conftest import PROJECT
-from tests.support.multiscale import summed_scores
 from tests.support.networks import SMALL, random_network
 from tests.support.pictures import gradient, noise
 

@@ -1,9 +1,12 @@
-"""The benchmark's own arithmetic: rows survive their file, operations are counted, the README gets its tables."""
+"""The benchmark's own arithmetic: rows survive their file, operations are counted, the page gets its tables."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -11,9 +14,11 @@ from torch import nn
 
 from lseg_serve.bench.endpoint import Served, stage_columns
 from lseg_serve.bench.flops import counted
-from lseg_serve.bench.machine import Machine, load, save
-from lseg_serve.bench.report import BEGIN, END, as_markdown, write
-from lseg_serve.bench.rows import Row, read_rows, write_rows
+from lseg_serve.bench.machine import Machine
+from lseg_serve.bench.origins import Origin, current_commit, load_origins, save_origin
+from lseg_serve.bench.plot import write_plot
+from lseg_serve.bench.report import BEGIN, END, PAGE, as_markdown, plotted, write
+from lseg_serve.bench.rows import RESULTS, Row, read_rows, write_rows
 from lseg_serve.bench.timing import Times, interleaved
 from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
 
@@ -30,10 +35,32 @@ def test_rows_survive_their_file(tmp_path: Path) -> None:
     assert read_rows("absent", tmp_path) == []
 
 
-def test_the_machine_survives_its_file(tmp_path: Path) -> None:
-    save(MACHINE, tmp_path)
-    assert load(tmp_path) == MACHINE
+def test_the_origin_of_each_file_is_kept_beside_it(tmp_path: Path) -> None:
+    assert load_origins(tmp_path) == {}
+    first, second = Origin("abc1234", MACHINE), Origin("def5678-changed", replace(MACHINE, cores=8))
+    save_origin("network", first, tmp_path)
+    save_origin("load", second, tmp_path)
+    assert load_origins(tmp_path) == {"network": first, "load": second}
     assert MACHINE.rate("int8") == 700.0
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
+    assert current_commit(tmp_path) == "unknown"
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "file").write_text("one")
+    git("init")
+    git("add", "file")
+    git("commit", "-m", "first")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert commit.startswith(current_commit(tmp_path))
+    (tmp_path / "file").write_text("two")
+    assert current_commit(tmp_path).endswith("-changed")
 
 
 @torch.no_grad()
@@ -58,40 +85,68 @@ def test_ways_take_turns_and_warm_ups_do_not_count() -> None:
 
 def test_the_tables_go_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
     write_rows(ROWS, "network", tmp_path)
-    save(MACHINE, tmp_path)
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write(tmp_path, readme)
-    text = readme.read_text()
+    save_origin("network", Origin("abc1234", MACHINE), tmp_path)
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write(tmp_path, page)
+    text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n") and text.endswith(f"\n{END}\nafter\n")
     assert "old" not in text
     assert "| int8 | 2000 | 2.40 |" in text and "99.51%" in text
-    assert "naive" in (tmp_path / "speed.svg").read_text()
+    assert "Measured at commit abc1234 on A processor, 2 cores" in text
+
+
+def test_a_table_without_an_origin_says_so(tmp_path: Path) -> None:
+    write_rows(ROWS, "network", tmp_path)
+    assert "Measured at commit unknown on a machine that is unknown." in as_markdown(tmp_path)
+
+
+def test_each_machine_of_a_folder_has_tables_of_its_own(tmp_path: Path) -> None:
+    for folder, processor in ((tmp_path, "Intel(R) Xeon(R) Processor"), (tmp_path / "other", "AMD EPYC")):
+        write_rows(ROWS, "network", folder)
+        save_origin("network", Origin("abc1234", replace(MACHINE, processor=processor)), folder)
+    headings = [line for line in as_markdown(tmp_path).splitlines() if line.startswith("#")]
+    assert headings == ["### The network alone, Intel Xeon", "### The network alone, AMD EPYC"]
+
+
+def test_the_plot_shows_each_precision_and_is_the_same_each_time(tmp_path: Path) -> None:
+    write_rows(ROWS, "network", tmp_path)
+    first, second = tmp_path / "first.svg", tmp_path / "second.svg"
+    write_plot(plotted(tmp_path), first)
+    write_plot(plotted(tmp_path), second)
+    assert first.read_bytes() == second.read_bytes()
+    texts = {element.text for element in ElementTree.parse(first).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"int8", " 2.4x   2.00 s", "naive 4.80 s"} <= texts
+    assert "date" not in first.read_text()
+
+
+def test_the_page_in_the_repository_is_what_the_results_give() -> None:
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
+    assert rest.partition(f"\n{END}")[0] == as_markdown(RESULTS)
 
 
 def test_the_stages_of_a_request_add_up_to_its_time(tmp_path: Path) -> None:
     stages = {"decode_ms": 2.0, "text_ms": 0.5, "network_ms": 1480.0, "mask_ms": 6.0}
-    cold = Row("endpoint", "int8", "endpoint", median_ms=1500.0, besides_ms=19.0, ratio=3.0, **stages)  # type: ignore[arg-type]
+    cold = Row("endpoint", "int8", "endpoint", median_ms=1500.0, overhead_ms=19.0, ratio=3.0, **stages)  # type: ignore[arg-type]
     write_rows(
         [cold, replace(cold, path="naive", decode_ms=None), replace(cold, image="320x240")], "endpoint", tmp_path
     )
-    text = as_markdown(MACHINE, tmp_path)
-    assert text.count("| int8, 20 labels | 2.0 | 0.5 | 1480.0 | 6.0 | 11.5 | 1500 | 19.0 |") == 1
+    text = as_markdown(tmp_path)
+    assert text.count("| int8, 20 labels | 2.0 | 0.5 | 1480.0 | 6.0 | 11.5 | 1500.0 | 19.0 |") == 1
     assert "naive, 20 labels" not in text
     assert "| fast, 640x480, 20 labels | 1500 | 1500 (3.00x) |" in text
 
 
-def test_what_a_request_takes_besides_its_network_does_not_hang_on_how_long_that_took() -> None:
-    stages = [{"decode": 2.0, "text": 0.1, "image": image, "mask": 3.0} for image in (500.0, 100.0, 140.0, 300.0)]
+def test_the_overhead_of_a_request_does_not_depend_on_how_long_its_network_took() -> None:
+    stages = [{"decode": 2.0, "text": 0.1, "network": time, "mask": 3.0} for time in (500.0, 100.0, 140.0, 300.0)]
     served = Served("", [], [], stages=stages)  # the first is the warm-up
     columns = stage_columns(served, Times(wall=(0.110, 0.151, 0.330), cpu=(0.0, 0.0, 0.0)))
     assert columns["network_ms"] == 140.0
-    assert columns["besides_ms"] == pytest.approx(11.0)
+    assert columns["overhead_ms"] == pytest.approx(11.0)
 
 
-def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
-    save(MACHINE, tmp_path)
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing")
+def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("nothing")
     with pytest.raises(ValueError, match="there is no <!-- bench: begin -->"):
-        write(tmp_path, readme)
+        write(tmp_path, page)

@@ -64,7 +64,7 @@ def test_resnet_equals_torchvisions_with_the_reference_decoder() -> None:
     for stage in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
         level = stage(level)
         levels.append(level)
-    expected = reference.answer_from_levels(tensors, levels, LABELS)
+    expected = reference.logits_from_levels(tensors, levels, LABELS)
     torch.testing.assert_close(net.logits(pixels, LABELS), expected, rtol=0, atol=2e-4)
 
 

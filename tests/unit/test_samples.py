@@ -117,7 +117,7 @@ def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path, capsys: pyte
     make_ade20k(tmp_path, {"validation": 1})
     command = ["ade20k", "--data", str(tmp_path), "--url", "http://127.0.0.1:9", "--output", str(tmp_path / "out")]
     assert main(command) == 1
-    assert "no server answers at http://127.0.0.1:9" in capsys.readouterr().err
+    assert "no server responds at http://127.0.0.1:9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ignore", ["x", "70000", "5-x"])
