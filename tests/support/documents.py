@@ -99,14 +99,14 @@ def _prose(path: Path) -> Iterator[str]:
 
 
 def text_matches(expected: str, actual: str) -> bool:
-    """Whether `actual` is `expected`, in which `...` stands for anything within a line; a line of its own, any lines."""
+    """Whether `actual` is `expected`, in which `...` stands for anything in a line; as a line of its own, any lines."""
     lines = expected.strip("\n").splitlines()
-    pattern = "\n".join(".*" if line.strip() == "..." else _line_pattern(line) for line in lines)
-    return re.fullmatch(pattern.replace("\n.*\n", r"\n(?s:.*)\n"), actual.strip("\n")) is not None
+    pattern = "".join(r"(?:.*\n)*" if line.strip() == "..." else _line_pattern(line) + r"\n" for line in lines)
+    return re.fullmatch(pattern, actual.strip("\n") + "\n") is not None
 
 
 def _line_pattern(line: str) -> str:
-    return "[^\n]*".join(re.escape(part) for part in line.split("..."))
+    return ".*".join(re.escape(part) for part in line.split("..."))
 
 
 def json_matches(expected: object, actual: object) -> bool:
