@@ -148,7 +148,8 @@ def test_a_block_does_what_it_says(workplace: Workplace, block: Block) -> None:
     done = workplace.run(*command, program=block.text)
     assert done.returncode == 0, f"{block}:\n{done.stdout}{done.stderr}"
     if block.output is not None:
-        assert _is_printed(workplace.here(block.output), block.output_language, done.stdout), done.stdout
+        printed = _is_printed(workplace.here(block.output), block.output_language, done.stdout)
+        assert printed, f"{block} prints:\n{done.stdout}"
 
 
 def _is_printed(expected: str, language: str, printed: str) -> bool:
