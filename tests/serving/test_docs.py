@@ -194,6 +194,14 @@ def test_files_named_in_the_documents_exist() -> None:
         assert not [name for name in named if not (PROJECT / name).exists()], path.name
 
 
+def test_configuration_keys_named_in_the_documents_exist() -> None:
+    config = Config()
+    named = {key for path in RUN for key in re.findall(r"`(?:lseg\.)?((?:hpu|accurate)\.\w+)`", path.read_text())}
+    assert "hpu.max_graphs" in named
+    for section, key in (name.split(".") for name in named):
+        assert hasattr(getattr(config, section), key), f"{section}.{key}"
+
+
 def test_the_page_of_requests_names_every_field_and_value(workplace: Workplace) -> None:
     url = f"{workplace.server.addresses.management_url}/models/lseg?customized=true"
     described = requests.get(url, timeout=30).json()[0]["customizedMetadata"]
