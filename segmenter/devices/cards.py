@@ -1,28 +1,29 @@
 """Which Gaudi card a process takes: one each, none taken twice, and one whose process died is free again.
 
-TorchServe knows nothing of Gaudi cards and starts all workers alike, so the workers agree among themselves: a card is
-taken by a lock on a file, which the kernel drops when its process ends, however it ends.
+TorchServe knows nothing of Gaudi cards and starts all workers alike, so the workers agree among themselves. Each card
+has a file. Whoever holds the lock on it has the card. The system drops the lock when the process ends, however it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lseg_serve.segmenter.errors import DeviceError
 
 
 class CardClaim:
-    """A card of this process, taken until it is released or the process ends."""
+    """A card of this process, taken until it is released, or until the claim or the process is gone."""
 
-    def __init__(self, module: int, lock: int) -> None:
+    def __init__(self, module: int, lock: FileLock) -> None:
         self.module = module
-        self._lock = lock  # an open file's descriptor; as an object it would drop the lock once nobody refers to it
+        self._lock = lock
 
     def release(self) -> None:
         """Give the card back."""
-        os.close(self._lock)
+        self._lock.release()
 
 
 def claim_card(folder: Path) -> CardClaim | None:
@@ -66,12 +67,9 @@ def visible_modules() -> list[int]:
 
 
 def _try_to_claim(module: int, folder: Path) -> CardClaim | None:
-    lock = os.open(folder / f"module-{module}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = FileLock(folder / f"module-{module}.lock", mode=0o600, blocking=False)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
+        lock.acquire()
+    except Timeout:
         return None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
     return CardClaim(module, lock)

@@ -219,6 +219,21 @@ def test_processes_share_the_cards_and_a_dead_ones_card_is_free_again(tmp_path: 
     assert run(_hold, **settings) == "module 0"
 
 
+@simulated(HABANA_VISIBLE_MODULES="0", SIMULATED_GAUDI_FAIL_CARDS="0", HOME="{tmp}")
+def test_a_card_that_could_not_be_used_is_free_for_the_next_worker(tmp_path: Path) -> None:
+    """Also while the error is still held, and the half-made device with it."""
+    from lseg_serve.segmenter.devices import HpuDevice
+    from lseg_serve.segmenter.devices.cards import claim_card
+    from lseg_serve.segmenter.errors import DeviceError
+    from tests.gaudi.workload import CONFIG
+
+    with pytest.raises(DeviceError, match="cannot be used") as failure:
+        HpuDevice(CONFIG)
+    claim = claim_card(Path(CONFIG.hpu.card_locks).expanduser())
+    assert claim is not None and claim.module == 0
+    assert failure.value is not None
+
+
 _KEPT: list[Any] = []
 
 

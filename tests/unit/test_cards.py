@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 from lseg_serve.segmenter.devices.cards import claim_card, visible_modules
 from lseg_serve.segmenter.errors import DeviceError
-from tests.conftest import PROJECT
 
 _HOLDER = """
 import sys
@@ -47,7 +45,6 @@ def test_a_killed_processes_card_is_free_again(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
     with holder:
         assert holder.stdout is not None
