@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lseg_serve.server.local import PROJECT, LocalServer, ServerError
+from lseg_serve.server.local import HOME, LocalServer, ServerError
 
 
 def main() -> int:
@@ -32,10 +32,10 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m server", description="Run TorchServe on this machine.")
-    parser.add_argument("--run-folder", type=Path, default=PROJECT / ".run", help="logs, sockets, process id")
+    parser.add_argument("--run-folder", type=Path, default=HOME / ".run", help="logs, sockets, process id")
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("start", help="start, in place of one that runs, and wait until the model is ready")
-    start.add_argument("--model-store", type=Path, default=PROJECT / "model_store")
+    start.add_argument("--model-store", type=Path, default=HOME / "model_store")
     start.add_argument("--model", default="lseg=lseg.mar", help="name=file (default: %(default)s)")
     commands.add_parser("stop", help="stop, and leave nothing behind")
     return parser

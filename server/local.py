@@ -18,7 +18,10 @@ import requests
 
 from lseg_serve.server.java import java_environment
 
+# The checkout, or the folder of the installed package: config/ lies in both.
 PROJECT = Path(__file__).resolve().parent.parent
+# Where archives and logs go unless told otherwise: in the checkout, or in the current folder of an installed copy.
+HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
 _SETTLE_POLLS = 20

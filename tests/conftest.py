@@ -13,8 +13,17 @@ import torch
 from lseg_serve.model import LSeg
 from tests.support.networks import SMALL, random_network, save_checkpoint
 
-PROJECT = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent
+PROJECT = TESTS.parent
 GOLDEN = PROJECT.parent / "shared" / "golden"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder (unit, serving, gaudi), and as slow where it loads a network of full size."""
+    for item in items:
+        item.add_marker(item.path.relative_to(TESTS).parts[0])
+        if isinstance(item, pytest.Function) and "full_size_checkpoint" in item.fixturenames:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)

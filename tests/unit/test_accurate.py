@@ -193,6 +193,7 @@ print(int(peak.split()[1]) * 1024 - before)
 """
 
 
+@pytest.mark.slow
 def test_24_megapixels_with_150_labels_stay_below_2_gb() -> None:
     """A square, which takes the most windows. Beside the network's own activations, which its size decides."""
     command = [sys.executable, "-c", _24_MEGAPIXELS]

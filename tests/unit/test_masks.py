@@ -188,6 +188,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(60_000, 1), (1, 60_000), (4_000, 3_000)])
 def test_no_shape_of_image_takes_much_memory(height: int, width: int, capsys: pytest.CaptureFixture[str]) -> None:
     """255 labels at full size would be 12 GB for the last of these."""

@@ -1,0 +1,146 @@
+"""The wheel, installed into an empty environment, exports, serves and answers in a folder far from any checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.server import Addresses
+from tests.conftest import PROJECT
+from tests.serving.conftest import free_addresses
+
+pytestmark = pytest.mark.slow
+
+LABELS = ("sky", "mountain", "cottage", "lawn")
+NEEDED = (
+    "config/config.properties",
+    "config/model-config.yaml",
+    "demo/labels.txt",
+    "demo/model-config.yaml",
+    "demo/photos/cat.jpg",
+    "demo/pictures/village.jpg",
+    "demo/weights/lseg-scenes.safetensors",
+    "labelsets/ade20k.txt",
+    "labelsets/coco.txt",
+    "labelsets/pascal.txt",
+)
+MODEL = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
+DATA = (
+    "config",
+    "demo/labels.txt",
+    "demo/model-config.yaml",
+    "demo/photos",
+    "demo/pictures",
+    "demo/weights",
+    "labelsets",
+)
+# What `python -m lseg_serve.server start` does, on ports of its own.
+START = """
+import sys
+from pathlib import Path
+from lseg_serve.server import Addresses, LocalServer
+server = LocalServer(Path("run"), Addresses(*map(int, sys.argv[1:])))
+server.start(Path("model_store"), ["lseg=lseg.mar"])
+server.wait_until_ready("lseg", seconds=120)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source archive, which is built from a copy of the checkout: building leaves files beside it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    left = shutil.ignore_patterns(".*", "*.egg-info", "build", "model_store", "logs", "evaluation-results")
+    shutil.copytree(PROJECT, folder / "checkout", symlinks=True, ignore=left)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "checkout")]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel and what it depends on, and nothing else."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install += ["--constraint", str(PROJECT / "requirements.lock"), f"{wheel}[java]"]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
+    assert installed.returncode == 0, installed.stderr
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all commands run in."""
+    return tmp_path_factory.mktemp("empty")
+
+
+def _run(python: Path, empty: Path, *arguments: str) -> str:
+    """What a command prints that knows the checkout neither by its folder nor by its environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    run = subprocess.run(
+        [str(python), *arguments], cwd=empty, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def package(python: Path, empty: Path) -> Path:
+    """The folder of the installed package."""
+    return Path(_run(python, empty, "-c", "import lseg_serve; print(lseg_serve.__path__[0])").strip())
+
+
+@pytest.fixture(scope="module")
+def addresses(python: Path, empty: Path, package: Path) -> Iterator[Addresses]:
+    """Where the bundled model is served, exported and started by the installed package."""
+    demo, ports = package / "demo", free_addresses()
+    weights, config, labels = (str(demo / name) for name in MODEL)
+    _run(python, empty, "-m", "lseg_serve.export", weights, "--config", config, "--labels", labels)
+    try:
+        _run(python, empty, "-c", START, *(str(port) for port in astuple(ports)))
+        yield ports
+    finally:
+        _run(python, empty, "-m", "lseg_serve.server", "--run-folder", "run", "stop")
+
+
+def test_the_wheel_installs_one_package_with_all_its_code_and_data(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"lseg_serve"}
+    files = {name.removeprefix("lseg_serve/") for name in names if name.startswith("lseg_serve/")}
+    links = [link for link in (PROJECT / "src" / "lseg_serve").iterdir() if link.is_symlink()]
+    code = {str(path.relative_to(PROJECT)) for link in links for path in (PROJECT / link.name).rglob("*.py")}
+    assert {name for name in files if name.endswith(".py")} == code | {"__init__.py"}
+    assert set(NEEDED) <= files
+    assert {name for name in files if not name.endswith(".py") and not name.startswith(DATA)} == set()
+
+
+def test_the_installed_package_exports_serves_and_answers(
+    python: Path, empty: Path, package: Path, addresses: Addresses
+) -> None:
+    assert package.is_relative_to(python.parents[1])
+    picture = package / "demo" / "pictures" / "village.jpg"
+    options = ["--labels", ",".join(LABELS), "--url", addresses.inference_url]
+    printed = _run(python, empty, "-m", "lseg_serve.client", str(picture), *options)
+    with Image.open(picture) as image:
+        expected = image.size
+    mask = read_mask((empty / "mask.png").read_bytes())
+    assert mask.indices.shape == expected[::-1]
+    assert [entry.name for entry in mask.legend] == list(LABELS)
+    assert all(f"  {name}\n" in printed for name in ("sky", "lawn"))
+    is_sky = mask.indices == LABELS.index("sky")
+    tenth = len(is_sky) // 10
+    assert is_sky[:tenth].mean() > 0.9
+    assert is_sky[-tenth:].mean() < 0.1
