@@ -30,7 +30,7 @@ from lseg_serve.server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
 COUNTS = (1, 20, 150)
-_STAGES = {"decode": "decode", "text": "text", "image": "network", "mask": "mask"}  # in Server-Timing, and in a row
+_STAGES = {"decode": "decode", "text": "text", "network": "network", "mask": "mask"}  # in Server-Timing, and in a row
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
@@ -174,7 +174,7 @@ def stage_columns(served: Served, times: Times) -> dict[str, float]:
     The latter is the median of each request's own difference: the network's time varies by more than the rest takes.
     """
     counted = served.stages[1:]
-    besides = [1000 * wall - stages["image"] for wall, stages in zip(times.wall, counted, strict=True)]
+    besides = [1000 * wall - stages["network"] for wall, stages in zip(times.wall, counted, strict=True)]
     medians = {
         f"{column}_ms": float(np.median([stages[stage] for stages in counted])) for stage, column in _STAGES.items()
     }

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lseg_serve.segmenter.masks.score_maps import Resized, Rule, ScoreMap, Whole, positions
+from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, Rule, ScoreMap, positions
 
 # NumPy does what is small here: it selects, counts and compares several times faster than torch.
 Labels = npt.NDArray[np.uint8]
@@ -128,11 +128,11 @@ def blended_labels(scores: ScoreMap) -> Labels | None:
 
     None for any other map, and where resizing all is faster.
     """
-    steps: list[Resized] = []
-    while isinstance(scores, Resized):
+    steps: list[ResizedScoreMap] = []
+    while isinstance(scores, ResizedScoreMap):
         steps.append(scores)
         scores = scores.source
-    if not steps or not isinstance(scores, Whole):
+    if not steps or not isinstance(scores, DenseScoreMap):
         return None
     labelled: Labelled = Given(scores.scores)
     try:

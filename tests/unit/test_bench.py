@@ -82,7 +82,7 @@ def test_the_stages_of_a_request_add_up_to_its_time(tmp_path: Path) -> None:
 
 
 def test_what_a_request_takes_besides_its_network_does_not_hang_on_how_long_that_took() -> None:
-    stages = [{"decode": 2.0, "text": 0.1, "image": image, "mask": 3.0} for image in (500.0, 100.0, 140.0, 300.0)]
+    stages = [{"decode": 2.0, "text": 0.1, "network": image, "mask": 3.0} for image in (500.0, 100.0, 140.0, 300.0)]
     served = Served("", [], [], stages=stages)  # the first is the warm-up
     columns = stage_columns(served, Times(wall=(0.110, 0.151, 0.330), cpu=(0.0, 0.0, 0.0)))
     assert columns["network_ms"] == 140.0

@@ -223,7 +223,7 @@ def test_an_image_that_cannot_be_used_is_refused(segmenter: Segmenter) -> None:
 def test_every_stage_is_timed(segmenter: Segmenter) -> None:
     (first, second) = segmenter.segment_batch([Job(noise(64, 64), LABELS), Job(noise(90, 133), LABELS)])
     for result in (first, second):
-        assert list(result.seconds) == ["text", "image", "mask"]
+        assert list(result.seconds) == ["text", "network", "mask"]
         assert all(seconds > 0 for seconds in result.seconds.values())
 
 
