@@ -34,7 +34,7 @@ Headers = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request that has passed every check, its image decoded."""
+    """A request that has passed every check, its labels encoded and its image decoded."""
 
     request: Request
     job: Job
@@ -47,8 +47,8 @@ def respond(
     """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
     prepared = [_guarded(_prepare, segmenter, row, header) for row, header in zip(rows, headers, strict=True)]
     segmented = _segment(segmenter, [one for one in prepared if isinstance(one, Prepared)])
-    if any(isinstance(one, OutOfMemoryError) for one in segmented):
-        segmenter.forget_images()
+    if any(isinstance(one, OutOfMemoryError) for one in [*prepared, *segmented]):
+        segmenter.clear_feature_cache()
     results = iter(segmented)
     return [
         _response(one, next(results), server) if isinstance(one, Prepared) else error_response(one) for one in prepared
@@ -58,11 +58,11 @@ def respond(
 def _prepare(segmenter: Segmenter, row: Row, headers: Headers) -> Prepared:
     request = parse_request(row, plain_headers(headers))
     labels = None if request.labels is None else checked_labels(request.labels, segmenter.config)
-    segmenter.check_tokens(labels or segmenter.label_set)
+    text = segmenter.encode_labels(labels)
     start = time.perf_counter()
     image = decode_image(request.image, segmenter.config.max_image_pixels)
     mode = request.mode or segmenter.config.mode
-    job = Job(image, labels, request.threshold, with_scores=request.format == "json", mode=mode)
+    job = Job(image, text, request.threshold, with_scores=request.format == "json", mode=mode)
     return Prepared(request, job, time.perf_counter() - start)
 
 

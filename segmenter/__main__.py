@@ -80,19 +80,19 @@ def _report(shapes: Shapes, architecture: Architecture, sizes: Sequence[tuple[in
         taken, given = _bytes(graph, shapes, architecture)
         yield f"  {number:3d}  {graph!s:<44} in {taken / 1e6:8.1f} MB   out {given / 1e6:8.1f} MB"
     yield ""
-    yield f"{'image':>11}  {'bucket':>9}  {'stretched by':>12}  {'feature pixels filled up':>23}"
+    yield f"{'image':>11}  {'bucket':>9}  {'stretched by':>12}  {'feature pixels padded':>23}"
     for height, width in sizes:
         bucket = choose_bucket(shapes.buckets, height, width)
         stretch = math.exp(abs(math.log((bucket.height / bucket.width) / (height / width))))
         waste = shapes.pixel_count(bucket) / feature_pixels(bucket) - 1
         yield f"{f'{height}x{width}':>11}  {bucket!s:>9}  {stretch:12.2f}  {waste:23.0%}"
     yield ""
-    yield f"{'labels':>11}  {'bucket':>9}  {'filled up':>9}"
+    yield f"{'labels':>11}  {'bucket':>9}  {'padded':>9}"
     for count in (count for count in _COMMON_LABELS if count <= (shapes.labels or (0,))[-1]):
         bucket_size = shapes.label_count(count)
         yield f"{count:11d}  {bucket_size:9d}  {bucket_size / count - 1:9.0%}"
     yield ""
-    yield f"{'images':>11}  {'batches':>9}  {'filled up':>9}"
+    yield f"{'images':>11}  {'batches':>9}  {'padded':>9}"
     for count in range(1, 2 * shapes.batches[-1] + 1):
         batches = shapes.split(count)
         yield f"{count:11d}  {'+'.join(map(str, batches)):>9}  {sum(batches) / count - 1:9.0%}"

@@ -1,4 +1,4 @@
-"""What goes into the segmenter and what comes out: jobs, results, and the state of a job on its way."""
+"""What goes into the segmenter and what comes out: jobs, results, and a job on its way."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from lseg_serve.segmenter.masks.mask import Mask, make_mask
-from lseg_serve.segmenter.masks.score_maps import ScoreMap
+from lseg_serve.segmenter.masks.mask import Mask
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class EncodedLabels:
+    """Labels with their embeddings."""
+
+    labels: tuple[str, ...]
+    embeddings: Tensor  # float32 [K, E], of unit length
+    seconds: float  # that it took to look them up or encode them
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,8 @@ class Job:
     """One image to segment."""
 
     image: Pixels  # [H, W, 3], RGB
-    labels: tuple[str, ...] | None = None  # None: the label set exported with the model
+    # Encoded by `Segmenter.encode_labels`, or as texts; None: the label set exported with the model.
+    labels: EncodedLabels | tuple[str, ...] | None = None
     threshold: float = 0.0
     with_scores: bool = False  # mean score of each label
     mode: str = "fast"
@@ -38,18 +47,16 @@ class Segmentation:
     scores: Tensor
     mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over each label's pixels, where it was asked for
     mode: str = "fast"
-    seconds: dict[str, float] = field(default_factory=dict)  # by stage: text, image, mask
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage: text, network, mask
 
 
-@dataclass(frozen=True)
-class Work:
-    """A job with what is known of it, and its place among the others."""
+@dataclass(eq=False)
+class Task:
+    """A job on its way through the network, and the seconds that it has spent there."""
 
-    index: int
     job: Job
-    labels: tuple[str, ...]
-    text: Tensor  # [K, E]
-    seconds: dict[str, float]
+    text: EncodedLabels
+    network_seconds: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,13 +64,9 @@ class Work:
         height, width = self.job.image.shape[:2]
         return height, width
 
-    def mask(self, logits: ScoreMap, temperature: float = 1.0) -> Mask:
-        """The mask as the job asks for it."""
-        job = self.job
-        return make_mask(logits, threshold=job.threshold, with_scores=job.with_scores, temperature=temperature)
-
-    def result(self, mask: Mask, bucket: Bucket, scores: Tensor) -> Segmentation:
-        """The answer to the job."""
+    def result(self, mask: Mask, mask_seconds: float, bucket: Bucket, scores: Tensor) -> Segmentation:
+        """What the job asked for."""
+        seconds = {"text": self.text.seconds, "network": self.network_seconds, "mask": mask_seconds}
         return Segmentation(
-            self.labels, mask.indices, bucket, scores, mask.mean_scores, self.job.mode, seconds=self.seconds
+            self.text.labels, mask.indices, bucket, scores, mask.mean_scores, self.job.mode, seconds=seconds
         )

@@ -1,6 +1,6 @@
 """Images and labels in, masks out.
 
-Fast mode is one pass over the whole image, accurate mode the published evaluation of `segmenter.accurate`.
+Fast mode is one pass over the whole image, accurate mode the published evaluation of `segmenter.masks.accurate`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from lseg_serve.model import Architecture, LSeg, read_checkpoint
-from lseg_serve.model.text_encoder import tokenize
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
 from lseg_serve.segmenter.config import MODES, Config
 from lseg_serve.segmenter.devices import Device, choose_device
@@ -30,10 +29,10 @@ from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
 from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
-from lseg_serve.segmenter.jobs import Job, Pixels, Segmentation, Work
+from lseg_serve.segmenter.jobs import EncodedLabels, Job, Pixels, Segmentation, Task
 from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
-from lseg_serve.segmenter.masks.mask import bucket_logits
-from lseg_serve.segmenter.masks.score_maps import assembled
+from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
+from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
 from lseg_serve.segmenter.preprocessing.images import decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
@@ -150,88 +149,96 @@ class Segmenter:
         Raises:
             InvalidLabelsError: labels that are not checked yet, or none where the model has no label set.
         """
-        seconds: list[dict[str, float]] = [{} for _ in jobs]
-        labels, text = self._encode_text(jobs, seconds)
-        work = [Work(index, job, labels[index], text[index], seconds[index]) for index, job in enumerate(jobs)]
-        results = [
-            *self._segment_fast([one for one in work if one.job.mode == "fast"]),
-            *self._segment_accurate([one for one in work if one.job.mode == "accurate"]),
-        ]
-        return [result for _, result in sorted(results, key=lambda pair: pair[0])]
+        tasks = [Task(job, self.encode_labels(job.labels)) for job in jobs]
+        results = dict(self._segment_fast([task for task in tasks if task.job.mode == "fast"]))
+        results.update(self._segment_accurate([task for task in tasks if task.job.mode == "accurate"]))
+        return [results[task] for task in tasks]
 
-    def _segment_fast(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
-        buckets = [choose_bucket(self.shapes.buckets, *one.size) for one in work]
+    @torch.no_grad()
+    def encode_labels(self, labels: EncodedLabels | Sequence[str] | None) -> EncodedLabels:
+        """Embeddings of `labels`; None means the exported label set, and what is encoded already is passed through.
+
+        Raises:
+            InvalidLabelsError: a label that the text tower cannot take, or none where the model has no label set.
+        """
+        if isinstance(labels, EncodedLabels):
+            return labels
+        chosen = self.label_set if labels is None else tuple(labels)
+        if not chosen:
+            raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
+        start = time.perf_counter()
+        try:
+            embeddings = self.text_cache.embeddings(chosen)
+        except ValueError as error:
+            raise InvalidLabelsError(str(error)) from error
+        return EncodedLabels(chosen, embeddings, time.perf_counter() - start)
+
+    def _segment_fast(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Segmentation]]:
+        """One pass over each image; images of one bucket go through the network together."""
+        buckets = [choose_bucket(self.shapes.buckets, *task.size) for task in tasks]
         for bucket in dict.fromkeys(buckets):
-            fresh: list[tuple[Work, FeatureKey | None]] = []
-            for one in (one for one, own in zip(work, buckets, strict=True) if own == bucket):
-                key, features = self._known_features(one, bucket)
-                if features is None:
-                    fresh.append((one, key))
-                else:
-                    yield from self._finish([one], features, bucket)
-            waiting = iter(fresh)
-            for size in self.shapes.split(len(fresh)):
-                yield from self._segment_together(list(itertools.islice(waiting, size)), bucket, size)
+            together = [task for task, own in zip(tasks, buckets, strict=True) if own == bucket]
+            for batch, features in self._features(together, bucket):
+                with _network_timed(batch):
+                    texts = [task.text.embeddings for task in batch]
+                    scores = self.network.scores_of(features, texts, bucket.height, bucket.width)
+                for task, own in zip(batch, scores, strict=True):
+                    start = time.perf_counter()
+                    mask = _make_mask(task, bucket_logits(own, bucket, *task.size))
+                    yield task, task.result(mask, time.perf_counter() - start, bucket, own)
 
-    def _known_features(self, one: Work, bucket: Bucket) -> tuple[FeatureKey | None, Tensor | None]:
-        """An image's key in the cache, and its features if the network has seen it before at this size."""
-        if self.feature_cache is None:
-            return None, None
-        with _timed("image", [one.seconds]):
-            key = feature_key(one.job.image, (bucket.height, bucket.width))
-            return key, self.feature_cache.get(key)
-
-    def _segment_together(
-        self, fresh: Sequence[tuple[Work, FeatureKey | None]], bucket: Bucket, size: int
-    ) -> Iterator[tuple[int, Segmentation]]:
-        """One pass of the network for images of one bucket, `size` of them with those that fill it up."""
-        batch = [one for one, _ in fresh]
-        with _timed("image", [one.seconds for one in batch]):
-            features = self.network.features([resize_to_bucket(one.job.image, bucket) for one in batch], size)
+    def _features(self, tasks: Sequence[Task], bucket: Bucket) -> Iterator[tuple[Sequence[Task], Tensor]]:
+        """The features [B, F+4, P] of images of one bucket: first those in the cache, then the others in batches."""
+        keys: dict[Task, FeatureKey] = {}
+        missing = []
+        for task in tasks:
+            features = None
             if self.feature_cache is not None:
-                for (_, key), own in zip(fresh, features.split(1), strict=False):
-                    if key is not None:
-                        self.feature_cache.put(key, own)
-        yield from self._finish(batch, features, bucket)
+                with _network_timed([task]):
+                    keys[task] = feature_key(task.job.image, (bucket.height, bucket.width))
+                    features = self.feature_cache.get(keys[task])
+            if features is None:
+                missing.append(task)
+            else:
+                yield [task], features
+        waiting = iter(missing)
+        for size in self.shapes.split(len(missing)):
+            batch = list(itertools.islice(waiting, size))
+            with _network_timed(batch):
+                features = self.network.features([resize_to_bucket(task.job.image, bucket) for task in batch], size)
+                if self.feature_cache is not None:
+                    for task, own in zip(batch, features.split(1), strict=False):
+                        self.feature_cache.put(keys[task], own)
+            yield batch, features
 
-    def _finish(self, batch: Sequence[Work], features: Tensor, bucket: Bucket) -> Iterator[tuple[int, Segmentation]]:
-        """From the features [B, F+4, P] of a batch to its results."""
-        with _timed("image", [one.seconds for one in batch]):
-            scores = self.network.scores_of(features, [one.text for one in batch], bucket.height, bucket.width)
-        for one, own in zip(batch, scores, strict=True):
-            with _timed("mask", [one.seconds]):
-                mask = one.mask(bucket_logits(own, bucket, *one.size))
-            yield one.index, one.result(mask, bucket, own)
-
-    def _segment_accurate(self, work: Sequence[Work]) -> Iterator[tuple[int, Segmentation]]:
+    def _segment_accurate(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Segmentation]]:
         """Each image's mask is made as soon as its last window is through, so that few wait in memory."""
-        params = self.config.accurate
-        for place, collector in self._collect_scores(work):
-            one = work[place]
-            with _timed("mask", [one.seconds]):
-                mask = one.mask(collector.sum(), temperature=params.divisor)
-                overview = collector.overview()
+        for task, collector in self._collect_scores(tasks):
+            start = time.perf_counter()
+            mask = _make_mask(task, collector.sum(), temperature=self.config.accurate.divisor)
+            overview = collector.overview()
+            seconds = time.perf_counter() - start
             del collector  # its scores must not outlive it while the next image's are collected
-            yield one.index, one.result(mask, self.shapes.window, overview)
+            yield task, task.result(mask, seconds, self.shapes.window, overview)
 
-    def _collect_scores(self, work: Sequence[Work]) -> Iterator[tuple[int, ScoreCollector]]:
+    def _collect_scores(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, ScoreCollector]]:
         """The scores of each image's windows, those of all images in batches together."""
         params = self.config.accurate
-        collectors = {place: ScoreCollector(*one.size, params) for place, one in enumerate(work)}
-        crops = make_crops([one.job.image for one in work], params)
+        collectors = {task: ScoreCollector(*task.size, params) for task in tasks}
+        crops = make_crops([task.job.image for task in tasks], params)
         for size in self.shapes.split(sum(collector.missing for collector in collectors.values())):
             start = time.perf_counter()
             batch = list(itertools.islice(crops, size))
-            scores = self.network.scores(
-                [crop.pixels for crop in batch], [work[crop.image].text for crop in batch], size
-            )
-            for crop, own in zip(batch, scores, strict=True):
-                collectors[crop.image].add(crop, own)
-            members = dict.fromkeys(crop.image for crop in batch)
-            _add_time("image", [work[place].seconds for place in members], start)
-            for place in members:
-                if not collectors[place].missing:
-                    yield place, collectors.pop(place)
+            members = [tasks[crop.image] for crop in batch]
+            texts = [task.text.embeddings for task in members]
+            scores = self.network.scores([crop.pixels for crop in batch], texts, size)
+            for crop, task, own in zip(batch, members, scores, strict=True):
+                collectors[task].add(crop, own)
+            distinct = list(dict.fromkeys(members))
+            _add_network_time(distinct, start)
+            for task in distinct:
+                if not collectors[task].missing:
+                    yield task, collectors.pop(task)
 
     @torch.no_grad()
     def accurate_scores(self, image: Pixels, labels: Sequence[str]) -> Tensor:
@@ -239,45 +246,19 @@ class Segmenter:
 
         The whole map at once, for small images; masks are made without it.
         """
-        work = Work(
-            0, Job(image, tuple(labels), mode="accurate"), tuple(labels), self.text_cache.embeddings(labels), {}
-        )
-        ((_, collector),) = self._collect_scores([work])
+        job = Job(image, tuple(labels), mode="accurate")
+        ((_, collector),) = self._collect_scores([Task(job, self.encode_labels(job.labels))])
         return assembled(collector.sum())
 
-    def forget_images(self) -> None:
-        """Give back the memory of the images seen before."""
+    def clear_feature_cache(self) -> None:
+        """Empty the feature cache, such as when memory runs out."""
         if self.feature_cache is not None:
             self.feature_cache.clear()
-
-    def check_tokens(self, labels: Sequence[str]) -> None:
-        """Raise InvalidLabelsError for labels that the text tower cannot take; known labels cost nothing."""
-        if not labels:
-            raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
-        unknown = [label for label in labels if label not in self.text_cache]
-        if not unknown:
-            return
-        try:
-            tokenize(unknown, self.architecture.context_length)
-        except ValueError as error:
-            raise InvalidLabelsError(str(error)) from error
 
     def warm_up(self) -> WarmUp:
         """Run the network before the first request does, so that none pays for what a first run costs."""
         self.warmed = warm_up(self.network, self.config.hpu)
         return self.warmed
-
-    def _encode_text(
-        self, jobs: Sequence[Job], seconds: list[dict[str, float]]
-    ) -> tuple[list[tuple[str, ...]], list[Tensor]]:
-        labels, text = [], []
-        for job, timing in zip(jobs, seconds, strict=True):
-            chosen = self.label_set if job.labels is None else job.labels
-            with _timed("text", [timing]):
-                self.check_tokens(chosen)
-                text.append(self.text_cache.embeddings(chosen))
-            labels.append(chosen)
-        return labels, text
 
 
 def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
@@ -297,15 +278,20 @@ def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
         raise DeviceError(str(error)) from error
 
 
+def _make_mask(task: Task, logits: ScoreMap, temperature: float = 1.0) -> Mask:
+    job = task.job
+    return make_mask(logits, threshold=job.threshold, with_scores=job.with_scores, temperature=temperature)
+
+
 @contextmanager
-def _timed(stage: str, timings: Sequence[dict[str, float]]) -> Iterator[None]:
-    """Add the seconds that the block takes to `stage`, an equal share to each of `timings`."""
+def _network_timed(tasks: Sequence[Task]) -> Iterator[None]:
+    """Add the seconds that the block takes to the tasks, an equal share to each."""
     start = time.perf_counter()
     yield
-    _add_time(stage, timings, start)
+    _add_network_time(tasks, start)
 
 
-def _add_time(stage: str, timings: Sequence[dict[str, float]], start: float) -> None:
-    share = (time.perf_counter() - start) / len(timings)
-    for timing in timings:
-        timing[stage] = timing.get(stage, 0.0) + share
+def _add_network_time(tasks: Sequence[Task], start: float) -> None:
+    share = (time.perf_counter() - start) / len(tasks)
+    for task in tasks:
+        task.network_seconds += share

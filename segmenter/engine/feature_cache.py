@@ -41,7 +41,7 @@ def feature_key(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> FeatureK
 
 
 class FeatureCache:
-    """Features by image; beyond `max_bytes` the image not asked for the longest is dropped. 0 keeps nothing.
+    """Features by image; beyond `max_bytes` the least recently used image is dropped. 0 keeps nothing.
 
     Entries stay where the network made them (host or device), one image in each, and are never written to.
     """

@@ -51,21 +51,21 @@ class Network:
     def features(self, pixels: Sequence[Tensor], batch: int) -> Tensor:
         """What scores need of images [3, H, W] of one bucket: float32 [batch, F+4, P], on the device."""
         with self._lock:
-            return self._image(self.device.to_device(_filled(pixels, batch)))
+            return self._image(self.device.to_device(_padded_images(pixels, batch)))
 
     @torch.no_grad()
     def scores_of(self, features: Tensor, texts: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
         """Scores [K_i, H/2, W/2] of each image's labels [K_i, E]; `features` [B, F+4, P] of images of H x W pixels."""
         labels = self.shapes.label_count(max(len(text) for text in texts))
         with self._lock:
-            stacked = self.device.to_device(_stacked(texts, labels, len(features)))
+            stacked = self.device.to_device(_padded_texts(texts, labels, len(features)))
             products = self.device.to_host(self._score(features, stacked))
         height, width = height // 4, width // 4
         maps = products[:, :, : height * width].unflatten(2, (height, width))
         return [self._own_scores(own, len(text)) for own, text in zip(maps, texts, strict=False)]
 
     def _own_scores(self, products: Tensor, labels: int) -> Tensor:
-        """Scores [K, 2h, 2w] of an image's own labels from its products [K' + 4, h, w], K' filled up."""
+        """Scores [K, 2h, 2w] of an image's own labels from its products [K' + 4, h, w], K' padded."""
         own = products if len(products) == labels + 4 else torch.cat([products[:labels], products[-4:]])
         return finish_scores(own[None], self._regularizer)[0]
 
@@ -100,12 +100,12 @@ class Network:
         parts = []
         with self._lock:
             for part in tokens.split(size):
-                filled = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
-                parts.append(self.device.to_host(self._text(self.device.to_device(filled)))[: len(part)])
+                padded = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
+                parts.append(self.device.to_host(self._text(self.device.to_device(padded)))[: len(part)])
         return torch.cat(parts)
 
     def _image_step(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, F+4, P], P filled up as planned."""
+        """[B, 3, H, W] -> [B, F+4, P], P padded as planned."""
         with self.device.reduced_precision():
             decoded = self.net.decode(pixels)
         features = self.net.features(decoded).flatten(2)
@@ -113,19 +113,17 @@ class Network:
         return F.pad(features, (0, count - features.shape[2])) if count > features.shape[2] else features
 
 
-def _filled(pixels: Sequence[Tensor], batch: int) -> Tensor:
-    """`pixels` [3, H, W] each, black images added up to `batch`: [batch, 3, H, W]."""
-    filled = torch.full((batch, *pixels[0].shape), BLACK)
-    for place, own in zip(filled, pixels, strict=False):
+def _padded_images(pixels: Sequence[Tensor], batch: int) -> Tensor:
+    """`pixels` [3, H, W] each, padded with black ones: [batch, 3, H, W]."""
+    padded = torch.full((batch, *pixels[0].shape), BLACK)
+    for place, own in zip(padded, pixels, strict=False):
         place.copy_(own)
-    return filled
+    return padded
 
 
-def _stacked(texts: Sequence[Tensor], labels: int, batch: int) -> Tensor:
-    """`texts` [K_i, E] each, as [batch, labels, E]: filled up with each image's first label, then with more images.
-
-    A real label and not zeros: lang-seg's bottleneck block takes the maximum over all labels, which a label that is
-    there twice does not change.
-    """
-    rows = [torch.cat([text, text[:1].expand(labels - len(text), -1)]) for text in texts]
-    return torch.stack(rows + rows[:1] * (batch - len(rows)))
+def _padded_texts(texts: Sequence[Tensor], labels: int, batch: int) -> Tensor:
+    """`texts` [K_i, E] each -> [batch, labels, E], zeros added."""
+    padded = torch.zeros(batch, labels, texts[0].shape[1])
+    for place, own in zip(padded, texts, strict=False):
+        place[: len(own)] = own
+    return padded

@@ -6,8 +6,8 @@ The network runs in three steps, and each step at each shape is one graph of its
     score   features, label texts [B, K, E] -> products [B, K+4, P]     by batch, label bucket and pixels
     text    tokens [N, L]                   -> label texts [N, E]       by token bucket
 
-The numbers of image and label buckets add up this way; in one graph for the whole forward they would multiply. Filling
-up never changes a result: a pixel's products depend on its own features and a label's on its own text, images of a
+The numbers of image and label buckets add up this way; in one graph for the whole forward they would multiply. Padding
+never changes a result: a pixel's products depend on its own features and a label's on its own text, images of a
 batch do not see each other, and tokens after a label's end are not read (CLIP's text tower is causal).
 """
 
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from operator import itemgetter
 
 from lseg_serve.model import Architecture
 from lseg_serve.segmenter.config import Config
@@ -23,7 +24,7 @@ from lseg_serve.segmenter.devices import Device
 from lseg_serve.segmenter.errors import ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_bucket, make_buckets
 
-# What a batch costs beside its images, in images: it decides between one batch that is filled up and several that fit.
+# What a batch costs beside its images, in images: it decides between one batch that is padded and several that fit.
 _BATCH_COST = 1
 
 
@@ -79,7 +80,7 @@ class Shapes:
     def split(self, count: int) -> list[int]:
         """The sizes of the batches that `count` images go through in, together at least `count`, the largest first.
 
-        Whichever is cheapest: a batch costs as much as its images, those that fill it up as well, and one more.
+        Whichever is cheapest: a batch costs as much as its images, its padding as well, and one more.
         """
         cost, best = [0.0] + [float("inf")] * count, [0] * (count + 1)
         for number in range(1, count + 1):
@@ -94,15 +95,15 @@ class Shapes:
         return sorted(sizes, reverse=True)
 
     def label_count(self, count: int) -> int:
-        """The labels that `count` are filled up to."""
+        """The labels that `count` are padded to."""
         return count if self.labels is None else _at_least(self.labels, count)
 
     def token_count(self, count: int) -> int:
-        """The tokens that labels of up to `count` are filled up to."""
+        """The tokens that labels of up to `count` are padded to."""
         return count if self.tokens is None else _at_least(self.tokens, count)
 
     def pixel_count(self, bucket: Bucket) -> int:
-        """The pixels that the feature map of `bucket` is filled up to."""
+        """The pixels that the feature map of `bucket` is padded to."""
         own = feature_pixels(bucket)
         return own if self.pixels is None else _at_least(self.pixels, own)
 
@@ -146,7 +147,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
     """The plan for a Gaudi card, which compiles each shape.
 
     Images, labels, tokens and batches have the buckets that the configuration names. What is chosen is how many sizes
-    of feature maps there are, from one for all up to one for each bucket: more of them fill up fewer pixels.
+    of feature maps there are, from one for all up to one for each bucket: more of them pad fewer pixels.
 
     Raises:
         ConfigError: even with one size of feature map there are more graphs than `hpu.max_graphs`.
@@ -196,27 +197,22 @@ def _token_buckets(lengths: Sequence[int], context_length: int) -> tuple[int, ..
 
 
 def _levels(areas: Sequence[int], count: int) -> tuple[int, ...]:
-    """The `count` of `areas` (ascending, the last always among them) that fill up the fewest pixels in all.
+    """The `count` of `areas` (ascending, the last always among them) that need the least padding.
 
-    Each area is filled up to the next level. `cost[k][i]` is the least for the first i areas with k levels, the last
-    of them area i - 1.
+    Each area is padded to the next level. Not every choice is tried: of 40 areas there are too many.
     """
-    total = len(areas)
-    cost = [[float("inf")] * (total + 1) for _ in range(count + 1)]
-    before = [[0] * (total + 1) for _ in range(count + 1)]
-    cost[0][0] = 0
-    for levels in range(1, count + 1):
-        for end in range(1, total + 1):
-            for start in range(end):
-                padded = sum(areas[end - 1] - area for area in areas[start:end])
-                if cost[levels - 1][start] + padded < cost[levels][end]:
-                    cost[levels][end], before[levels][end] = cost[levels - 1][start] + padded, start
-    chosen, end = [], total
-    for levels in range(count, 0, -1):
-        chosen.append(areas[end - 1])
-        end = before[levels][end]
-    assert all(low < high for low, high in pairwise(reversed(chosen)))
-    return tuple(reversed(chosen))
+
+    @cache
+    def best(end: int, count: int) -> tuple[int, tuple[int, ...]]:
+        """For the first `end` areas with `count` levels, the last of them a level: their sum as padded, the levels."""
+        top = areas[end - 1]
+        if count == 1:
+            return end * top, (top,)
+        below = ((best(start, count - 1), end - start) for start in range(count - 1, end))
+        choices = ((total + own * top, (*levels, top)) for (total, levels), own in below)
+        return min(choices, key=itemgetter(0))
+
+    return best(len(areas), count)[1]
 
 
 def _at_least(levels: Sequence[int], count: int) -> int:

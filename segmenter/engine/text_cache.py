@@ -19,7 +19,7 @@ class CacheCounts:
 
 
 class TextCache:
-    """Embeddings by label text; beyond `size` labels the one not asked for the longest is dropped."""
+    """Embeddings by label text; beyond `size` labels the least recently used is dropped."""
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], size: int) -> None:
         self._encode = encode

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from lseg_serve.segmenter.config import AccurateParams
-from lseg_serve.segmenter.masks.score_maps import ImageMap, Resized, Rule, ScoreMap, Summed, Whole, assembled
+from lseg_serve.segmenter.masks.score_maps import (
+    DenseScoreMap,
+    ImageScoreMap,
+    ResizedScoreMap,
+    Rule,
+    ScoreMap,
+    SummedScoreMap,
+    assembled,
+)
 from lseg_serve.segmenter.masks.windows import ScalePlan, Window, plan_scales, scaled_size
 from lseg_serve.segmenter.preprocessing.buckets import BLACK
 
@@ -54,7 +62,7 @@ class WindowedScores:
             if not inside.any():
                 continue
             columns = slice(window.left, window.left + window.width)
-            doubled = Resized(Whole(scores), self.crop_size, self.crop_size, "corners")
+            doubled = ResizedScoreMap(DenseScoreMap(scores), self.crop_size, self.crop_size, "corners")
             total[:, inside, columns] += doubled.rows(index[inside] - window.top)[:, :, : window.width]
             counts[inside, columns] += 1
         return total.div_(counts)
@@ -85,8 +93,8 @@ class ScoreCollector:
         scales = []
         for plan, windows in zip(self._plans, self._scores, strict=True):
             complete = [scores for scores in windows if scores is not None]
-            scales.append(Resized(WindowedScores(plan, self._params.crop_size, complete), height, width, rule))
-        return Summed(scales)
+            scales.append(ResizedScoreMap(WindowedScores(plan, self._params.crop_size, complete), height, width, rule))
+        return SummedScoreMap(scales)
 
     def sum(self) -> ScoreMap:
         """The same at the image's own size: what lang-seg's evaluation returns."""
@@ -104,7 +112,7 @@ def make_crops(images: Sequence[npt.NDArray[np.uint8]], params: AccurateParams) 
     for image_index, image in enumerate(images):
         height, width = image.shape[:2]
         for scale_index, plan in enumerate(plan_scales(height, width, params)):
-            scaled = assembled(Resized(ImageMap(image), plan.height, plan.width, rule))
+            scaled = assembled(ResizedScoreMap(ImageScoreMap(image), plan.height, plan.width, rule))
             for window_index, window in enumerate(plan.windows):
                 pixels = _cut(scaled, window, params.crop_size)
                 yield Crop(image_index, scale_index, window_index, False, pixels)

@@ -1,9 +1,16 @@
-"""The labels of a resized map of scores, without resizing it where its neighbours agree.
+"""The labels of a resized score map, without resizing it where neighbouring pixels agree.
 
-Bilinear resizing blends four neighbouring scores with weights from 0 to 1 that sum to 1. Where one label is the best
-in all four, it is the best in the blend too; only where they differ must the blend be computed. That is exact, and
-most pixels of most masks lie inside a segment. A map that was resized twice is followed step by step: what lies between
-the steps is computed for the pixels alone that the next step asks for.
+Only the best label of each pixel is wanted. Bilinear resizing blends four neighbouring scores, with weights from 0 to 1
+that sum to 1. Where one label is the best in all four, it is the best in the blend too. Only where the neighbours
+differ must the blend be computed. The best labels of a small map, with the pixels between them to be found:
+
+    A . . . A . . . B      between A and A, above A and A: A, nothing to compute
+    .       .       .
+    .   A   .   ?   .      between A and B: blend the scores of these pixels alone
+    A . . . A . . . B
+
+That is exact, and most pixels of most masks lie inside a segment. Where a map is resized twice, the second step asks
+the first for the scores of a few pixels, and only those are computed in between.
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lseg_serve.segmenter.masks.score_maps import Resized, Rule, ScoreMap, Whole, positions
+from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, Rule, ScoreMap, positions
 
 # NumPy does what is small here: it selects, counts and compares several times faster than torch.
 Labels = npt.NDArray[np.uint8]
@@ -128,11 +135,11 @@ def blended_labels(scores: ScoreMap) -> Labels | None:
 
     None for any other map, and where resizing all is faster.
     """
-    steps: list[Resized] = []
-    while isinstance(scores, Resized):
+    steps: list[ResizedScoreMap] = []
+    while isinstance(scores, ResizedScoreMap):
         steps.append(scores)
         scores = scores.source
-    if not steps or not isinstance(scores, Whole):
+    if not steps or not isinstance(scores, DenseScoreMap):
         return None
     labelled: Labelled = Given(scores.scores)
     try:

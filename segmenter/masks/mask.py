@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
-from lseg_serve.segmenter.masks.score_maps import Resized, ScoreMap, Whole, strips
+from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, ScoreMap, strips
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 UNLABELLED = 255
@@ -30,7 +30,9 @@ def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> Sc
     Resized to the bucket with aligned corners, as lang-seg's last step does; from there to the image's size with pixel
     centres aligned, as the image came to the bucket.
     """
-    return Resized(Resized(Whole(scores), bucket.height, bucket.width, "corners"), height, width, "centres")
+    return ResizedScoreMap(
+        ResizedScoreMap(DenseScoreMap(scores), bucket.height, bucket.width, "corners"), height, width, "centres"
+    )
 
 
 def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = False, temperature: float = 1.0) -> Mask:

@@ -37,7 +37,7 @@ class ScoreMap(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class DenseScoreMap:
     """A map that is there: float32 [K, H, W]."""
 
     scores: Tensor
@@ -54,7 +54,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class ImageMap:
+class ImageScoreMap:
     """The pixels of an RGB image, uint8 [H, W, 3], as a map of 3 channels from -1 to 1."""
 
     image: npt.NDArray[np.uint8]
@@ -70,7 +70,7 @@ class ImageMap:
 
 
 @dataclass(frozen=True)
-class Resized:
+class ResizedScoreMap:
     """`source` at another size."""
 
     source: ScoreMap
@@ -110,7 +110,7 @@ class Resized:
 
 
 @dataclass(frozen=True)
-class Summed:
+class SummedScoreMap:
     """The sum of maps of one shape."""
 
     maps: Sequence[ScoreMap]

@@ -120,7 +120,7 @@ def _scans(data: bytes) -> int:
 def _whole_jpeg(data: bytes, image: Image.Image) -> Pixels | None:
     """The pixels of a JPEG by OpenCV, not turned: Pillow's own values sooner, and without its copies of them.
 
-    None for any other `image`, for one in CMYK, and for one whose end is missing, which OpenCV would fill up with grey.
+    None for any other `image`, for one in CMYK, and for one whose end is missing, which OpenCV would pad with grey.
     """
     if image.format not in _JPEGS or image.mode not in ("L", "RGB") or not data.endswith(_JPEG_END):
         return None

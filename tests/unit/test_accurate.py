@@ -92,16 +92,17 @@ def test_images_of_a_batch_share_the_networks_calls(small_net: LSeg) -> None:
     shapes: list[tuple[int, ...]] = []
     handle = together.net.image_encoder.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
     try:
-        jobs = [Job(image, LABELS[: 2 + index], mode="accurate") for index, image in enumerate(images)]
+        labels = [LABELS[: 2 + index] for index in range(len(images))]
+        jobs = [Job(image, own, mode="accurate") for image, own in zip(images, labels, strict=True)]
         results = together.segment_batch([jobs[0], Job(images[0], LABELS), *jobs[1:]])
     finally:
         handle.remove()
     assert [result.mode for result in results] == ["accurate", "fast", "accurate", "accurate"]
     windows = 18 + 18 + 23
     assert shapes[1:] == [(5, 3, 96, 96)] * -(-2 * windows // 5)
-    for result, job in zip([results[0], *results[2:]], jobs, strict=True):
-        expected = alone.segment(job.image, job.labels, mode="accurate")
-        assert result.labels == job.labels
+    for result, image, own in zip([results[0], *results[2:]], images, labels, strict=True):
+        expected = alone.segment(image, own, mode="accurate")
+        assert result.labels == own
         assert np.mean(result.mask == expected.mask) > 0.999
         torch.testing.assert_close(result.scores, expected.scores, rtol=0, atol=1e-3)
 

@@ -27,7 +27,7 @@ def test_what_was_put_in_comes_out_and_is_counted() -> None:
     assert (cache.counts.hits, cache.counts.misses, cache.counts.bytes) == (1, 1, _BYTES)
 
 
-def test_the_one_not_asked_for_the_longest_goes_first() -> None:
+def test_the_least_recently_used_goes_first() -> None:
     cache = FeatureCache(2 * _BYTES)
     cache.put(_key(1), _features(1))
     cache.put(_key(2), _features(2))

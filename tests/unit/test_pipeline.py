@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.responses import Response, ServerInfo, make_response
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
 from lseg_serve.segmenter.config import StaticImageSizeParams
+from lseg_serve.segmenter.devices import CpuDevice
 from tests.support.pictures import encoded, noise, png
 
 CONFIG = Config(
@@ -118,7 +120,7 @@ def test_a_request_for_json_tells_what_is_sure(segmenter: Segmenter) -> None:
     assert [entry["name"] for entry in answer["labels"]] == ["cat", "dog"]
     assert all(0 <= entry["mean_score"] <= 1 for entry in answer["labels"])
     assert max(entry["mean_score"] for entry in answer["labels"]) > 0.5
-    assert list(answer["timings_ms"]) == ["decode", "text", "image", "mask"]
+    assert list(answer["timings_ms"]) == ["decode", "text", "network", "mask"]
 
 
 def _failing_for(monkeypatch: pytest.MonkeyPatch, height: int, error: BaseException | None = None) -> None:
@@ -175,6 +177,40 @@ def test_an_image_that_memory_does_not_hold_is_told_so_and_spares_the_others(
     assert (failed["code"], failed["type"]) == (507, "out_of_memory")
     assert "smaller image" in failed["message"]
     assert [answer.body for answer in answers] == [alone[0].body, alone[1].body, alone[3].body]
+
+
+class FullDevice(CpuDevice):
+    """A CPU that has no memory left once it is `full`."""
+
+    full = False
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        if self.full:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().to_device(tensor)
+
+
+def test_out_of_memory_empties_the_feature_cache(small_net: LSeg) -> None:
+    device = FullDevice()
+    segmenter = Segmenter(small_net, config=CONFIG, device=device)
+    cache = segmenter.feature_cache
+    assert cache is not None
+    assert _answers(segmenter, [(_row(seed=1, labels="cat"), {})])[0].status == 200
+    assert len(cache) == 1
+    device.full = True
+    assert _answers(segmenter, [(_row(seed=2, labels="cat"), {})])[0].status == 507
+    assert (len(cache), cache.counts.bytes) == (0, 0)
+
+
+def test_out_of_memory_over_new_labels_empties_the_feature_cache(small_net: LSeg) -> None:
+    device = FullDevice()
+    segmenter = Segmenter(small_net, config=CONFIG, device=device)
+    assert segmenter.feature_cache is not None
+    _answers(segmenter, [(_row(seed=1, labels="cat"), {})])
+    assert len(segmenter.feature_cache) == 1
+    device.full = True
+    assert _answers(segmenter, [(_row(seed=1, labels="a new word"), {})])[0].status == 507
+    assert len(segmenter.feature_cache) == 0
 
 
 def test_an_error_that_happens_to_all_is_answered_to_each(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,15 +13,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
 from lseg_serve.model import CheckpointError, LSeg
 from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
+from lseg_serve.segmenter.archive import ARCHIVE_FORMAT, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from lseg_serve.segmenter.config import StaticImageSizeParams
 from lseg_serve.segmenter.devices import CpuDevice
 from lseg_serve.segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError, UnsupportedImageError
 from lseg_serve.segmenter.masks.mask import UNLABELLED
+from tests.support.networks import langseg_tensors
 from tests.support.pictures import Pixels, encoded, gradient, noise
 
 CONFIG = Config(
@@ -224,7 +229,7 @@ def test_an_image_that_cannot_be_used_is_refused(segmenter: Segmenter) -> None:
 def test_every_stage_is_timed(segmenter: Segmenter) -> None:
     (first, second) = segmenter.segment_batch([Job(noise(64, 64), LABELS), Job(noise(90, 133), LABELS)])
     for result in (first, second):
-        assert list(result.seconds) == ["text", "image", "mask"]
+        assert list(result.seconds) == ["text", "network", "mask"]
         assert all(seconds > 0 for seconds in result.seconds.values())
 
 
@@ -354,6 +359,31 @@ def test_a_file_that_is_no_archive_is_refused_and_leaves_nothing_behind(
     BAD_ARCHIVES[name](path)
     with pytest.raises(ArchiveError, match=name):
         Segmenter.load(path, CONFIG)
+    assert list(unpacked.iterdir()) == []
+
+
+def _small_archive(net: LSeg, path: Path) -> None:
+    """What an export of `net` for the label "cat" would hold, as far as a worker reads it."""
+    manifest = {"format": ARCHIVE_FORMAT, "precision": "float32", "label_set": {"labels": ["cat"]}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MANIFEST_FILE, json.dumps(manifest))
+        archive.writestr(WEIGHTS_FILE, save({name: value.contiguous() for name, value in langseg_tensors(net).items()}))
+        archive.writestr(LABELS_FILE, save({"embeddings": net.encode_labels(["cat"])}))
+
+
+def test_the_unpacked_copy_of_an_archive_goes_with_its_segmenter(
+    small_net: LSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(unpacked))
+    path = tmp_path / "small.mar"
+    _small_archive(small_net, path)
+    segmenter = Segmenter.load(path, CONFIG)
+    assert segmenter.segment(noise(64, 64)).labels == ("cat",)
+    assert len(list(unpacked.iterdir())) == 1
+    del segmenter
+    gc.collect()
     assert list(unpacked.iterdir()) == []
 
 

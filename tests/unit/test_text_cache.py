@@ -62,7 +62,7 @@ def test_labels_are_told_apart_to_the_letter() -> None:
     assert encoder.calls == [["cat"], ["Cat"], ["cat "]]
 
 
-def test_beyond_its_size_the_label_not_asked_for_the_longest_is_forgotten() -> None:
+def test_beyond_its_size_the_least_recently_used_label_is_dropped() -> None:
     encoder = Encoder()
     cache = TextCache(encoder, size=2)
     cache.embeddings(["cat"])
