@@ -3,7 +3,7 @@
 from lseg_serve.model import torchvision_ops  # noqa: F401 - must come before timm and clip
 from lseg_serve.model.architecture import PRESETS, Architecture
 from lseg_serve.model.checkpoint import Checkpoint, read_checkpoint
-from lseg_serve.model.errors import CheckpointError
+from lseg_serve.model.errors import CheckpointError, LabelTooLongError
 from lseg_serve.model.lseg import LSeg
 
-__all__ = ["PRESETS", "Architecture", "Checkpoint", "CheckpointError", "LSeg", "read_checkpoint"]
+__all__ = ["PRESETS", "Architecture", "Checkpoint", "CheckpointError", "LSeg", "LabelTooLongError", "read_checkpoint"]

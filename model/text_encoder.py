@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.errors import LabelTooLongError
 
 with warnings.catch_warnings():
     # clip imports pkg_resources, which warns of its own removal; setuptools is pinned below that version.
@@ -45,7 +46,7 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
             row.copy_(clip.tokenize(label, context_length=context_length)[0])
         except RuntimeError as error:
             limit = context_length - 2  # the start and end tokens take two places
-            raise ValueError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
+            raise LabelTooLongError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
     _limit_word_cache()
     longest = int((tokens != 0).sum(dim=1).max()) if len(labels) else 0
     return tokens[:, :longest]

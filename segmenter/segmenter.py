@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lseg_serve.model import Architecture, LSeg, read_checkpoint
+from lseg_serve.model import Architecture, LabelTooLongError, LSeg, read_checkpoint
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
 from lseg_serve.segmenter.config import MODES, Config
 from lseg_serve.segmenter.devices import Device, choose_device
@@ -169,7 +169,7 @@ class Segmenter:
         start = time.perf_counter()
         try:
             embeddings = self.text_cache.embeddings(chosen)
-        except ValueError as error:
+        except LabelTooLongError as error:
             raise InvalidLabelsError(str(error)) from error
         return EncodedLabels(chosen, embeddings, time.perf_counter() - start)
 

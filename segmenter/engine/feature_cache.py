@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 from torch import Tensor
 
 
@@ -41,42 +41,37 @@ def feature_key(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> FeatureK
 
 
 class FeatureCache:
-    """Features by image; beyond `max_bytes` the least recently used image is dropped. 0 keeps nothing.
+    """Features by image; beyond `max_bytes` the least recently used are dropped. 0 keeps nothing.
 
     Entries stay where the network made them (host or device), one image in each, and are never written to.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._features: OrderedDict[FeatureKey, Tensor] = OrderedDict()
+        self._features: LRUCache[FeatureKey, Tensor] = LRUCache(max_bytes, getsizeof=lambda features: features.nbytes)
         self.counts = FeatureCounts()
 
     def __len__(self) -> int:
         return len(self._features)
 
     def get(self, key: FeatureKey) -> Tensor | None:
-        """The features [1, C, ...] of an image; None where they are not known."""
+        """The features [1, C, ...] of an image; None where they are not in the cache."""
         found = self._features.get(key)
         if found is None:
             self.counts.misses += 1
-            return None
-        self.counts.hits += 1
-        self._features.move_to_end(key)
+        else:
+            self.counts.hits += 1
         return found
 
     def put(self, key: FeatureKey, features: Tensor) -> None:
         """Keep `features` [1, C, ...], where they alone do not exceed the limit."""
-        if key in self._features or features.nbytes > self._max_bytes:
+        if key in self._features or features.nbytes > self._features.maxsize:
             return
         # A copy where they are a part of a batch: a view would keep the whole of it alive, uncounted.
         whole = features.untyped_storage().nbytes() <= features.nbytes
         self._features[key] = features if whole else features.clone()
-        self.counts.bytes += features.nbytes
-        while self.counts.bytes > self._max_bytes:
-            _, dropped = self._features.popitem(last=False)
-            self.counts.bytes -= dropped.nbytes
+        self.counts.bytes = int(self._features.currsize)
 
     def clear(self) -> None:
-        """Forget everything, such as when memory runs out; the counts of hits and misses stay."""
+        """Drop everything, such as when memory runs out; the counts of hits and misses stay."""
         self._features.clear()
         self.counts.bytes = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 
 
@@ -23,8 +23,7 @@ class TextCache:
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], size: int) -> None:
         self._encode = encode
-        self._size = size
-        self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
+        self._embeddings: LRUCache[str, Tensor] = LRUCache(size)
         self.counts = CacheCounts()
 
     def __contains__(self, label: str) -> bool:
@@ -38,24 +37,19 @@ class TextCache:
         for label, embedding in zip(labels, embeddings, strict=True):
             # A copy: a row of a larger tensor would keep all of that tensor alive.
             self._embeddings[label] = embedding.clone()
-            self._embeddings.move_to_end(label)
-        while len(self._embeddings) > self._size:
-            self._embeddings.popitem(last=False)
 
     def embeddings(self, labels: Sequence[str]) -> Tensor:
-        """Unit embeddings of `labels`: [K, E]. Unknown labels are encoded together.
+        """Unit embeddings of `labels`: [K, E]. Labels that are not in the cache are encoded together.
 
         Raises:
             ValueError: a label that the text tower cannot take; nothing is remembered then.
         """
-        known = {label: self._embeddings[label] for label in labels if label in self._embeddings}
-        unknown = list(dict.fromkeys(label for label in labels if label not in known))
-        self.counts.hits += len(labels) - len(unknown)
-        self.counts.misses += len(unknown)
-        if unknown:
-            known.update(zip(unknown, self._encode(unknown), strict=True))
-        for label in known:
-            if label in self._embeddings:
-                self._embeddings.move_to_end(label)
-        self.remember(unknown, [known[label] for label in unknown])
-        return torch.stack([known[label] for label in labels])
+        found = {label: self._embeddings[label] for label in labels if label in self._embeddings}
+        new = list(dict.fromkeys(label for label in labels if label not in found))
+        self.counts.hits += len(labels) - len(new)
+        self.counts.misses += len(new)
+        if new:
+            encoded = self._encode(new)
+            found.update(zip(new, encoded, strict=True))
+            self.remember(new, encoded)
+        return torch.stack([found[label] for label in labels])
