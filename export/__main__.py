@@ -52,7 +52,7 @@ def _options() -> Options:
     parser.add_argument(
         "--calibration",
         type=Path,
-        help="folder of up to 8 images of the kind that will be served, for int8 (default: scenes drawn here)",
+        help="folder of up to 8 images of the kind that will be served, for int8 and for the check (default: the photos and drawings that ship with the project)",
     )
     parser.add_argument(
         "--archive-format",

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from lseg_serve.export.calibration import calibration_pictures, probe_picture
+from lseg_serve.export.calibration import CalibrationImages
 from lseg_serve.export.errors import ExportError, UnfitError
 from lseg_serve.export.label_sets import LabelSet, load_label_set
 from lseg_serve.export.manifest import HANDLER_FILE, lseg_manifest, torchserve_manifest
@@ -127,7 +127,7 @@ def _export(
     logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(label_set.labels))
     with torch.no_grad():
         embeddings = net.encode_labels(label_set.labels)
-    probe = make_probe(net, label_set.labels, probe_picture(options.calibration, config))
+    probe = make_probe(net, label_set.labels, CalibrationImages.find(options.calibration).test_image(config))
     net, precision = _prepared(options, config, checkpoint, probe)
     logger.info("[3/5] writing weights as %s", precision)
     folder = staging / "archive"
@@ -177,8 +177,10 @@ def _prepared(options: Options, config: Config, checkpoint: Checkpoint, probe: P
 
 
 def _prepare(options: Options, config: Config, checkpoint: Checkpoint, precision: str) -> LSeg:
-    pictures = calibration_pictures(options.calibration, config)
-    return prepare(_network(options, checkpoint), getattr(torch, precision), pictures)
+    images = CalibrationImages.find(options.calibration)
+    if precision == "int8":
+        logger.info("int8 is calibrated with images: %s", images.source)
+    return prepare(_network(options, checkpoint), getattr(torch, precision), images.at_buckets(config))
 
 
 def _candidates(config: Config) -> list[str]:
