@@ -11,6 +11,7 @@ from pathlib import Path
 from lseg_serve.export.errors import ExportError
 from lseg_serve.export.exporter import AUTO, DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
 from lseg_serve.export.packaging import SUFFIXES
+from lseg_serve.labelsets import NAMES
 from lseg_serve.model.architecture import ACTIVATIONS, preset_name
 
 
@@ -40,8 +41,8 @@ def _options() -> Options:
     parser.add_argument(
         "--labels",
         default="ade20k",
-        help="labels for requests that name none: ade20k, ade20k-published (as lang-seg cuts the names), or a file "
-        "with one a line (default: %(default)s)",
+        help=f"labels for requests that name none: {', '.join(NAMES)} (published: spelt as lang-seg spells them), or a "
+        "file with one a line or a JSON list (default: %(default)s)",
     )
     parser.add_argument(
         "--precision",
@@ -52,7 +53,8 @@ def _options() -> Options:
     parser.add_argument(
         "--calibration",
         type=Path,
-        help="folder of up to 8 images of the kind that will be served, for int8 and for the check (default: the photos and drawings that ship with the project)",
+        help="folder of up to 8 images of the kind that will be served, for int8 and for the check (default: those "
+        "that ship with the project)",
     )
     parser.add_argument(
         "--archive-format",

@@ -238,7 +238,7 @@ def _a_file_for_the_output(options: Options) -> Options:
         (_bad_labels, "label 'cat' is given twice"),
         (_bad_config, "minWorkers and maxWorkers must be given together"),
         (_a_file_for_the_output, "cannot write to"),
-        (lambda options: replace(options, labels="coco"), "accepted: ade20k, ade20k-published or a file"),
+        (lambda options: replace(options, labels="cocoa"), "accepted: ade20k, ade20k-published, .*, or a file"),
         (lambda options: replace(options, name="../lseg"), r"name is '\.\./lseg'"),
         (lambda options: replace(options, version="1/0"), "version is '1/0'"),
         (lambda options: replace(options, arch_option=1), "arch_option is 1"),
