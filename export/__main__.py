@@ -90,8 +90,8 @@ def _report(options: Options, summary: Summary, seconds: float) -> None:
         f"  label set  {summary.label_set.name}, {len(summary.label_set.labels)} labels\n"
         f"  checked    loaded as a worker would: logits within {summary.difference.largest:.1e} of the checkpoint's, "
         f"{summary.difference.agreement:.2%} of labels the same\n"
-        f"  speed      {summary.difference.seconds:.2f} s for a small image on this machine's CPU; the checkpoint takes "
-        f"{summary.difference.checkpoint_seconds:.2f} s\n"
+        f"  speed      {summary.difference.seconds:.2f} s for a small image on this machine's CPU; the checkpoint "
+        f"takes {summary.difference.checkpoint_seconds:.2f} s\n"
         f"  serve it   {serve}"
     )
 

@@ -1,4 +1,4 @@
-"""The label set of an archive: what a request that names no labels is answered with."""
+"""The label set that an archive carries, for requests that name no labels."""
 
 from __future__ import annotations
 

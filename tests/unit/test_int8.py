@@ -1,4 +1,4 @@
-"""Layers in 8 bits: each close to its float self, the network as a whole too, and smoothing that changes nothing."""
+"""Layers in 8 bits: each close to its float self, the whole network too, and SmoothQuant alone changes nothing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_input_of_zeros_gives_the_bias() -> None:
     torch.testing.assert_close(Int8Linear(layer)(torch.zeros(3, 16)), layer.bias.expand(3, -1))
 
 
-def test_smoothing_alone_changes_nothing() -> None:
+def test_smoothquant_alone_changes_nothing() -> None:
     net = random_network(SMALL)
     smoothed = copy.deepcopy(net)
     smooth(smoothed, [PIXELS])
@@ -77,7 +77,7 @@ def test_smoothing_alone_changes_nothing() -> None:
 
 
 @needs_int8
-def test_smoothing_helps_where_one_channel_is_large() -> None:
+def test_smoothquant_helps_where_one_channel_is_large() -> None:
     net = random_network(SMALL)
     assert isinstance(net.image_encoder, ViTEncoder)
     with torch.no_grad():
