@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lseg_serve.evaluation.errors import EvaluationError
 from lseg_serve.evaluation.truth import TruthRule
-from lseg_serve.labelsets import NAMES, published_labels
+from lseg_serve.labelsets import NAMES, LabelFileError, parse_labels, published_labels, read_label_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -51,26 +51,28 @@ def read_labels(name: str) -> LabelFile:
     Raises:
         EvaluationError: no such set or file, or it holds no labels.
     """
-    if name in NAMES:
-        return LabelFile(published_labels(name), None)
     try:
-        text = Path(name).read_text(encoding="utf-8")
-        document = json.loads(text) if text.lstrip()[:1] in ("[", "{") else [x for x in text.splitlines() if x.strip()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EvaluationError(f"labels {name!r}: {error}; accepted: {', '.join(NAMES)} or a file") from error
+        if name in NAMES:
+            return LabelFile(published_labels(name), None)
+        text = read_label_file(name)
+        if text.lstrip().startswith("{"):
+            return _labels_with_values(text, name)
+        return LabelFile(parse_labels(text, name), None)
+    except LabelFileError as error:
+        raise EvaluationError(str(error)) from error
+
+
+def _labels_with_values(text: str, name: str) -> LabelFile:
     try:
-        if isinstance(document, dict):
-            labels = tuple(dict.fromkeys(str(label).strip() for label in document.values()))
-            values = {int(value): labels.index(str(label).strip()) for value, label in document.items()}
-            if not all(0 <= value < 1 << 16 for value in values):
-                raise ValueError("a value is outside 0..65535")
-        else:
-            labels, values = tuple(str(label).strip() for label in document), None
-    except ValueError as error:
+        names = {int(value): str(label).strip() for value, label in json.loads(text).items()}
+        if not all(0 <= value < 1 << 16 for value in names):
+            raise ValueError("a value is outside 0..65535")
+    except ValueError as error:  # also what json raises
         raise EvaluationError(f"labels {name!r}: {error}; accepted: value: label, such as 7: road") from error
+    labels = tuple(dict.fromkeys(names.values()))
     if not labels or not all(labels):
         raise EvaluationError(f"labels {name!r}: holds an empty label or none at all")
-    return LabelFile(labels, values)
+    return LabelFile(labels, {value: labels.index(label) for value, label in names.items()})
 
 
 def ade20k_samples(data: Path, labels: Sequence[str], split: str) -> list[Sample]:

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 from lseg_serve.export.errors import ExportError
-from lseg_serve.export.exporter import AUTO, DEFAULT_CONFIG, PRECISIONS, Options, Summary, export
+from lseg_serve.export.exporter import Summary, export
 from lseg_serve.export.packaging import SUFFIXES
+from lseg_serve.export.plan import DEFAULT_CONFIG, Options
+from lseg_serve.export.precision import AUTO, PRECISIONS, TARGETS
+from lseg_serve.labelsets import NAMES
 from lseg_serve.model.architecture import ACTIVATIONS, preset_name
 
 
@@ -40,19 +43,26 @@ def _options() -> Options:
     parser.add_argument(
         "--labels",
         default="ade20k",
-        help="labels for requests that name none: ade20k, ade20k-published (as lang-seg cuts the names), or a file "
-        "with one a line (default: %(default)s)",
+        help=f"labels for requests that name none: {', '.join(NAMES)} (published: spelt as lang-seg spells them), or a "
+        "file with one a line or a JSON list (default: %(default)s)",
     )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=AUTO,
-        help="auto: the fastest that is accurate enough on this machine (default: %(default)s)",
+        help="auto: the first that the target computes well and that is accurate enough (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        default=AUTO,
+        help="what the archive will run on, for --precision auto; auto: this machine (default: %(default)s)",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
-        help="folder of up to 8 images of the kind that will be served, for int8 (default: scenes drawn here)",
+        help="folder of up to 8 images of the kind that will be served, for int8 and for the check (default: those "
+        "that ship with the project)",
     )
     parser.add_argument(
         "--archive-format",
@@ -73,15 +83,15 @@ def _options() -> Options:
 def _report(options: Options, summary: Summary, seconds: float) -> None:
     architecture = summary.architecture
     backbone = preset_name(architecture) or f"{architecture.backbone} of width {architecture.width}"
-    serve = f"python -m server start --model-store {options.output} --model {options.name}={options.target.name}"
+    serve = f"python -m server start --model-store {options.output} --model {options.name}={options.archive.name}"
     print(
-        f"{summary.target}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
+        f"{summary.archive}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
         f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {summary.precision}\n"
         f"  label set  {summary.label_set.name}, {len(summary.label_set.labels)} labels\n"
         f"  checked    loaded as a worker would: logits within {summary.difference.largest:.1e} of the checkpoint's, "
         f"{summary.difference.agreement:.2%} of labels the same\n"
-        f"  speed      {summary.difference.seconds:.2f} s for a small image where the checkpoint takes "
-        f"{summary.difference.checkpoint_seconds:.2f} s\n"
+        f"  speed      {summary.difference.seconds:.2f} s for a small image on this machine's CPU; the checkpoint "
+        f"takes {summary.difference.checkpoint_seconds:.2f} s\n"
         f"  serve it   {serve}"
     )
 

@@ -1,17 +1,18 @@
-"""Pictures that an export looks at: those of a folder of one's own, or drawn scenes.
+"""Images that an export looks at: those of a folder, or the few that ship with the project.
 
-Some show int8 the ranges of the network's inputs, one shows how far the archive's logits are from the checkpoint's.
+int8 learns the ranges of the network's inputs from all of them. The first is also the test image, on which the logits
+of an archive are compared with those of its checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
-from lseg_serve.demo.scenes import draw_scene
 from lseg_serve.export.errors import ExportError
 from lseg_serve.segmenter import (
     Bucket,
@@ -24,42 +25,60 @@ from lseg_serve.segmenter import (
     resize_to_bucket,
 )
 
-_COUNT = 8
-_SIZES = ((480, 480), (640, 480), (480, 640))  # width, height of drawn scenes
+# Files beside the package, in a checkout and in an installed copy: data, not code of theirs.
+_BUNDLED = tuple(Path(__file__).parent.parent / "demo" / folder for folder in ("photos", "pictures"))
+_MOST = 8
 _TEST_BUCKET = Bucket(192, 256)  # not square, so that swapped sides show
 
 
-def calibration_pictures(folder: Path | None, config: Config) -> Iterator[Tensor]:
-    """Up to 8 pictures float32 [1, 3, H, W] in -1..1, each at its bucket; without a `folder`, drawn scenes.
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Up to 8 image files, and where they come from in words."""
 
-    Raises:
-        ExportError: a file in the folder is no image that is served, or there is none at all.
-    """
-    buckets = make_buckets(config.static_image_size_params)
-    for image in tqdm(_images(folder, config), total=_COUNT, desc="calibrating", leave=False, disable=None):
-        yield resize_to_bucket(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
+    files: tuple[Path, ...]
+    source: str
+
+    @classmethod
+    def find(cls, folder: Path | None) -> CalibrationImages:
+        """The files of `folder` in the order of their names; without one, the images that ship with the project.
+
+        Raises:
+            ExportError: there are none.
+        """
+        if folder is not None:
+            files = sorted(path for path in folder.glob("*") if path.is_file())[:_MOST]
+            if not files:
+                raise ExportError(
+                    f"calibration {folder}: no such folder, or no file in it; accepted: a folder of images"
+                )
+            return cls(tuple(files), f"{len(files)} of {folder}")
+        files = [path for bundled in _BUNDLED for path in sorted(bundled.glob("*.jpg"))][:_MOST]
+        if not files:
+            raise ExportError("the images that ship with the project are not there; name some by --calibration FOLDER")
+        return cls(tuple(files), f"{len(files)} that ship with the project ({', '.join(path.name for path in files)})")
+
+    def at_buckets(self, config: Config) -> Iterator[Tensor]:
+        """The images one by one, float32 [1, 3, H, W] in -1..1, each at its bucket.
+
+        Raises:
+            ExportError: a file is no image that is served.
+        """
+        buckets = make_buckets(config.static_image_size_params)
+        for path in tqdm(self.files, desc="calibrating", leave=False, disable=None):
+            image = _decoded(path, config)
+            yield resize_to_bucket(image, choose_bucket(buckets, image.shape[0], image.shape[1]))[None]
+
+    def test_image(self, config: Config) -> Tensor:
+        """The first image, float32 [1, 3, 192, 256] in -1..1.
+
+        Raises:
+            ExportError: the file is no image that is served.
+        """
+        return resize_to_bucket(_decoded(self.files[0], config), _TEST_BUCKET)[None].contiguous()
 
 
-def probe_picture(folder: Path | None, config: Config) -> Tensor:
-    """The picture to compare logits on, float32 [1, 3, 192, 256] in -1..1: the folder's first, or a scene of its own.
-
-    Raises:
-        ExportError: as `calibration_pictures`.
-    """
-    image = draw_scene(_COUNT, _SIZES[1]).image if folder is None else next(_images(folder, config))
-    return resize_to_bucket(image, _TEST_BUCKET)[None].contiguous()
-
-
-def _images(folder: Path | None, config: Config) -> Iterator[Pixels]:
-    if folder is None:
-        for seed in range(_COUNT):
-            yield draw_scene(seed, _SIZES[seed % len(_SIZES)]).image
-        return
-    files = sorted(path for path in folder.glob("*") if path.is_file())[:_COUNT]
-    if not files:
-        raise ExportError(f"calibration {folder}: no such folder, or no file in it; accepted: a folder of images")
-    for path in files:
-        try:
-            yield decode_image(path.read_bytes(), config.max_image_pixels)
-        except SegmenterError as error:
-            raise ExportError(f"calibration {path}: {error.message}") from error
+def _decoded(path: Path, config: Config) -> Pixels:
+    try:
+        return decode_image(path.read_bytes(), config.max_image_pixels)
+    except SegmenterError as error:
+        raise ExportError(f"calibration {path}: {error.message}") from error

@@ -1,16 +1,13 @@
-"""Label sets that an export can carry: ADE20K's 150 classes in two spellings, or a file of one's own."""
+"""The label set that an archive carries, for requests that name no labels."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from lseg_serve.export.errors import ExportError
-from lseg_serve.labelsets import published_labels
+from lseg_serve.labelsets import NAMES, LabelFileError, published_labels, read_labels
 from lseg_serve.segmenter import Config, InvalidLabelsError, checked_labels
-
-_PACKAGED = ("ade20k", "ade20k-published")
 
 
 @dataclass(frozen=True)
@@ -22,22 +19,18 @@ class LabelSet:
 
 
 def load_label_set(name: str, config: Config) -> LabelSet:
-    """The label set `ade20k` (clean names), `ade20k-published` (as lang-seg cuts them), or the one in the file `name`.
+    """A published set, by its name, or the labels in the file `name`, which must be such that a request could send.
 
-    A file holds one label a line, or a JSON list.
+    A published set is taken as it is: `ade20k-published` has "screen" twice, which no request may.
 
     Raises:
-        ExportError: there is no such file, or what it holds cannot be labels.
+        ExportError: there is no such set or file, or what it holds cannot be labels.
     """
-    if name in _PACKAGED:
+    if name in NAMES:
         return LabelSet(name, published_labels(name))
-    path = Path(name)
     try:
-        text = path.read_text(encoding="utf-8")
-        listed = json.loads(text) if text.lstrip().startswith("[") else text.split("\n")
-        labels = [label for label in listed if not isinstance(label, str) or label.strip()]
-        return LabelSet(path.stem, checked_labels(labels, config))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"labels {name!r}: {error}; accepted: ade20k, ade20k-published or a file") from error
-    except (json.JSONDecodeError, InvalidLabelsError) as error:
+        return LabelSet(Path(name).stem, checked_labels(read_labels(name), config))
+    except LabelFileError as error:
+        raise ExportError(str(error)) from error
+    except InvalidLabelsError as error:
         raise ExportError(f"labels {name!r}: {error}") from error

@@ -46,7 +46,7 @@ def publish(source: Path, target: Path) -> None:
     if not target.is_dir():
         source.replace(target)
         return
-    # A folder cannot be replaced in one step: the old one steps aside into the staging folder first.
+    # A folder cannot be replaced in one step: the old one is moved into the staging folder first.
     aside = source.parent / "replaced"
     target.rename(aside)
     try:
@@ -57,7 +57,7 @@ def publish(source: Path, target: Path) -> None:
 
 
 def check_replaceable(target: Path, *, folder: bool | None = None) -> None:
-    """Refuse to put an archive where something else is: only an older archive may be lost to a new one.
+    """Raise unless `target` is free or holds an older archive, the only thing that a new one may replace.
 
     Args:
         target: the archive's path.

@@ -1,4 +1,6 @@
-"""Run as a script with an unpacked archive first on the path: loads it as a worker would, writes its logits and time.
+"""A script for a fresh process: it loads an unpacked archive as a worker would, and writes its logits and time.
+
+The archive's folder must come first on the path, so that the archive's own code runs.
 
 Usage: worker_check.py ARCHIVE_FOLDER INPUT.safetensors OUTPUT.safetensors
 """

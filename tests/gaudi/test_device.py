@@ -101,12 +101,13 @@ def _from_int8(archive: str) -> dict[str, Any]:
 
 def test_an_int8_archive_runs_as_floats(tmp_path: Path) -> None:
     from lseg_serve.demo.weights_file import WEIGHTS
-    from lseg_serve.export.exporter import Options, export
+    from lseg_serve.export.exporter import export
+    from lseg_serve.export.plan import Options
     from lseg_serve.model import int8
 
     if int8.unavailable_reason() is not None:
         pytest.skip(f"int8 cannot be exported here: {int8.unavailable_reason()}")
-    archive = export(Options(WEIGHTS, tmp_path, precision="int8")).target
+    archive = export(Options(WEIGHTS, tmp_path, precision="int8")).archive
     done = run(_from_int8, str(archive), SIMULATED_GAUDI_FOLDER=str(tmp_path), **LAZY)
     print(done)
     assert done["agreement"] > 0.99

@@ -50,6 +50,16 @@ def random_network(architecture: Architecture, seed: int = 0) -> LSeg:
     return net
 
 
+def fragile_network(architecture: Architecture) -> LSeg:
+    """A random network that needs float32: its head takes off a large number that the layer before it adds."""
+    net = random_network(architecture)
+    offset = 100.0
+    with torch.no_grad():
+        net.get_parameter("decoder.blocks.0.out_conv.bias").add_(offset)
+        net.get_parameter("head.bias").sub_(offset * net.get_parameter("head.weight").sum(dim=(1, 2, 3)))
+    return net
+
+
 def _randomize(name: str, tensor: Tensor, generator: torch.Generator) -> None:
     if tensor.ndim == 1:
         tensor.normal_(1 if name.endswith("weight") else 0, 0.1, generator=generator)

@@ -1,4 +1,4 @@
-"""Layers in 8 bits: each close to its float self, the network as a whole too, and smoothing that changes nothing."""
+"""Layers in 8 bits: each close to its float self, the whole network too, and SmoothQuant alone changes nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lseg_serve.export.exporter import Options, export
-from lseg_serve.export.smoothing import smooth
+from lseg_serve.export.exporter import export
+from lseg_serve.export.plan import Options
+from lseg_serve.export.smoothquant import smooth
 from lseg_serve.export.weights import prepare
 from lseg_serve.model import LSeg
 from lseg_serve.model.image_encoder import ViTEncoder
@@ -66,7 +67,7 @@ def test_an_input_of_zeros_gives_the_bias() -> None:
     torch.testing.assert_close(Int8Linear(layer)(torch.zeros(3, 16)), layer.bias.expand(3, -1))
 
 
-def test_smoothing_alone_changes_nothing() -> None:
+def test_smoothquant_alone_changes_nothing() -> None:
     net = random_network(SMALL)
     smoothed = copy.deepcopy(net)
     smooth(smoothed, [PIXELS])
@@ -76,7 +77,7 @@ def test_smoothing_alone_changes_nothing() -> None:
 
 
 @needs_int8
-def test_smoothing_helps_where_one_channel_is_large() -> None:
+def test_smoothquant_helps_where_one_channel_is_large() -> None:
     net = random_network(SMALL)
     assert isinstance(net.image_encoder, ViTEncoder)
     with torch.no_grad():
@@ -100,7 +101,7 @@ def test_an_int8_archive_is_small_and_computes_nearly_the_same(small_checkpoint:
     )
     exact, small = export(options), export(replace(options, precision="int8", name="small"))
     assert small.bytes < exact.bytes
-    net = Segmenter.load(small.target).net
+    net = Segmenter.load(small.archive).net
     assert net.architecture.int8
     assert net.get_buffer("image_encoder.vit.blocks.0.attn.qkv.weight").dtype == torch.int8
     expected = LSeg.from_checkpoint(small_checkpoint).logits(PIXELS, LABELS)
@@ -124,7 +125,7 @@ def test_an_int8_archive_runs_on_a_processor_without_vnni(
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     options = Options(small_checkpoint, tmp_path, labels=str(tmp_path / "labels.txt"), precision="int8")
     monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: True)  # as where it was made
-    archive = export(options).target
+    archive = export(options).archive
     monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: False)
     with caplog.at_level("INFO"):
         segmenter = Segmenter.load(archive)

@@ -1,9 +1,9 @@
-"""Activations made easier to hold in 8 bits, and weights a little harder: SmoothQuant (arXiv 2211.10438).
+"""SmoothQuant (arXiv 2211.10438): moves scales from a layer's inputs to its weights, so that 8 bits hold the inputs.
 
-One range covers all channels of a layer's input, and in transformers a few channels are many times as large as the
-others, which then share a handful of steps. Dividing a channel by a factor, and multiplying the weights that read it,
-changes nothing in real numbers. The division needs no step of its own: the norm before the layer takes it, or the rows
-of the layer that make the attention's values.
+In transformers a few channels are many times as large as the others. One range covers all channels of a layer's input,
+so the small channels would share a handful of its steps. Dividing a channel by a factor, and multiplying the weights
+that read it by the same factor, changes nothing in real numbers and makes the channels alike. The division costs no
+time: it is folded into the norm before the layer, or into the rows of the layer that make the attention's values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEAST = 1e-5
 
 @torch.no_grad()
 def smooth(net: LSeg, images: Iterable[Tensor]) -> None:
-    """Move scales from inputs to weights, in place, by the ranges that `images` [B, 3, H, W] in -1..1 show.
+    """Move scales from inputs to weights, in place, by the ranges seen on `images` [B, 3, H, W] in -1..1.
 
     Without images, or a transformer, the network is left as it is.
     """
@@ -50,13 +50,13 @@ def _smooth_values(qkv: nn.Linear, proj: nn.Linear, largest: Tensor) -> None:
 
 
 def _factors(largest: Tensor, weight: Tensor) -> Tensor:
-    """What each channel of an input is divided by: [K], for its largest values [K] and the weights [N, K]."""
+    """What each input channel is divided by, [K]: equation 4, for its largest value [K] and the weights [N, K]."""
     return (largest**_STRENGTH / weight.abs().amax(dim=0).clamp_min(_LEAST) ** (1 - _STRENGTH)).clamp_min(_LEAST)
 
 
 @contextmanager
 def _ranges(layers: Iterable[nn.Linear]) -> Iterator[dict[nn.Linear, Tensor]]:
-    """While it is open, the largest absolute input of each channel of `layers` is noted."""
+    """Record the largest absolute input of each channel of `layers` while the context is open."""
     largest: dict[nn.Linear, Tensor] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
