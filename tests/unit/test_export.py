@@ -279,6 +279,7 @@ def test_a_checked_archive_must_carry_its_own_code(options: Options, small_net: 
 
 def _start(options: Options) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "export", str(options.checkpoint), "--output", str(options.output)]
+    command += ["--precision", "float32"]
     return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
 
 

@@ -17,7 +17,7 @@ from lseg_serve.export.smoothquant import smooth
 from lseg_serve.export.weights import prepare
 from lseg_serve.model import LSeg
 from lseg_serve.model.image_encoder import ViTEncoder
-from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
+from lseg_serve.model.int8 import Int8Conv2d, Int8Linear, quantized_weight
 from lseg_serve.segmenter import Segmenter
 from tests.support.int8 import needs_int8
 from tests.support.networks import SMALL, SMALL_RESNET, random_network
@@ -59,6 +59,17 @@ def test_a_convolution_is_within_a_hundredth_at_its_border_too(rectified: bool, 
     found = Int8Conv2d(conv, rectified=rectified)(x)
     assert _relative(found, expected) < 0.01
     assert _relative(found[:, :, 0], expected[:, :, 0]) < 0.01, "padding is zero, not the zero point"
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (7, 3, 3, 3)])
+def test_the_largest_weight_of_each_channel_takes_all_of_the_8_bits(shape: tuple[int, ...]) -> None:
+    weight = _random(*shape)
+    integers, scale = quantized_weight(weight)
+    largest = weight.abs().flatten(1).amax(dim=1)
+    assert (integers.abs().flatten(1).amax(dim=1) == 127).all()
+    torch.testing.assert_close(scale * 127, largest)
+    errors = (integers.flatten(1) * scale[:, None] - weight.flatten(1)).abs()
+    assert (errors <= largest[:, None] / 127 / 2 * 1.001).all(), "each is rounded to the nearest step"
 
 
 @torch.no_grad()
