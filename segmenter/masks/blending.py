@@ -35,13 +35,13 @@ Places = npt.NDArray[np.int32]  # no map has 2 ** 31 pixels, and NumPy's own tak
 Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-# Elements that are worked on at a time: 2 MB of float32.
-_ELEMENTS = 500_000
+# Pixels are blended in parts of this many elements at a time: 2 MB of float32.
+PART_ELEMENTS = 500_000
 _NEIGHBOURS = 4
-# Costs as measured, in the time that it takes to move one score: of a pixel that is blended by itself, besides its
-# scores; of a pixel that is looked up for that, and of each of its scores, which serve two others as well.
-_BLEND = 4
-_LOOK_UP, _PICK = 20, 1 / 3
+# Costs, as measured. The unit is the time that it takes to move one score.
+BLEND_COST = 4  # to blend a single pixel, on top of moving its scores
+_LOOK_UP = 20  # to look up a single pixel of the source
+_PICK = 1 / 3  # to take one score of such a pixel, which about three blended pixels share
 
 
 class TooMixedError(Exception):
@@ -90,11 +90,20 @@ class Given:
 class Blended:
     """Another map, resized."""
 
-    def __init__(self, source: Labelled, count: int, rows: Axis, columns: Axis) -> None:
-        """The labels of all pixels, from the `count` scores of those that need them.
+    def __init__(
+        self,
+        source: Labelled,
+        count: int,
+        rows: Axis,
+        columns: Axis,
+        *,
+        part_elements: int = PART_ELEMENTS,
+        blend_cost: float = BLEND_COST,
+    ) -> None:
+        """Find the labels of all pixels; only pixels between differing neighbours need their `count` scores.
 
         Raises:
-            TooMixedError: these are too many.
+            TooMixedError: so many pixels need their scores that resizing the whole map is faster.
         """
         self._source = source
         self._first_rows, self._first_columns = rows.neighbours[:, 0], columns.neighbours[:, 0]
@@ -104,10 +113,10 @@ class Blended:
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
         mixed = self._nearest(_mixed(source.labels))
-        if np.count_nonzero(mixed) * (count + _BLEND) > mixed.size * count:
+        if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
-        for pixels in _parts(mixed, max(1, _ELEMENTS // max(count, _NEIGHBOURS))):
+        for pixels in _parts(mixed, count, part_elements):
             _, self.labels.reshape(-1)[pixels] = best_labels(_transposed(self._blends(pixels)))
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
@@ -130,10 +139,13 @@ class Blended:
         return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
 
 
-def blended_labels(scores: ScoreMap) -> Labels | None:
-    """The first label with the highest score, [H, W], for a map that was resized, once or more.
+def blended_labels(
+    scores: ScoreMap, *, part_elements: int = PART_ELEMENTS, blend_cost: float = BLEND_COST
+) -> Labels | None:
+    """The labels [H, W] of a map that was resized once or more; None for any other map.
 
-    None for any other map, and where resizing all is faster.
+    A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
+    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label.
     """
     steps: list[ResizedScoreMap] = []
     while isinstance(scores, ResizedScoreMap):
@@ -147,7 +159,9 @@ def blended_labels(scores: ScoreMap) -> Labels | None:
             height, width = labelled.labels.shape
             if (height, width) != (step.height, step.width):
                 rows, columns = _axis(height, step.height, step.rule), _axis(width, step.width, step.rule)
-                labelled = Blended(labelled, len(scores.scores), rows, columns)
+                labelled = Blended(
+                    labelled, len(scores.scores), rows, columns, part_elements=part_elements, blend_cost=blend_cost
+                )
     except TooMixedError:
         return None
     return labelled.labels
@@ -184,10 +198,14 @@ def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
     return mixed
 
 
-def _parts(chosen: npt.NDArray[np.bool_], most: int) -> Iterator[Places]:
-    """The places [N] of the `chosen` [H, W], counted row by row, up to `most` at a time."""
+def _parts(chosen: npt.NDArray[np.bool_], count: int, elements: int) -> Iterator[Places]:
+    """The places [N] of the `chosen` pixels [H, W], counted row by row.
+
+    They come in parts, so that the `count` scores of a part have at most about `elements` elements.
+    """
     height, width = chosen.shape
-    strip = max(1, _ELEMENTS // width)
+    most = max(1, elements // max(count, _NEIGHBOURS))
+    strip = max(1, elements // width)
     for top in range(0, height, strip):
         found = (np.flatnonzero(chosen[top : top + strip]) + top * width).astype(np.int32)
         for start in range(0, len(found), most):

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
-from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, ScoreMap, strips
+from lseg_serve.segmenter.masks.score_maps import (
+    MOST_STRIP_ELEMENTS,
+    DenseScoreMap,
+    ResizedScoreMap,
+    ScoreMap,
+    strips,
+)
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 UNLABELLED = 255
@@ -36,18 +42,31 @@ def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> Sc
 
 
 def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = False, temperature: float = 1.0) -> Mask:
-    """The mask of `logits` [K, H, W]: at each pixel the label with the highest.
+    """The mask of `logits` [K, H, W]: each pixel gets the label with the highest logit.
 
-    A pixel whose softmax, of the logits divided by `temperature`, stays below `threshold` (0..1) is unlabelled. The
-    softmax costs more than all the rest and is left out where nobody asks.
+    A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
+    divided by `temperature`. It costs more than all the rest, so it is computed only for a threshold or mean scores.
+    Without it, `blended_labels` is tried first, which is faster for most masks.
     """
     labels = blended_labels(logits) if threshold <= 0 and not with_scores else None
     if labels is not None:
         return Mask(labels, None)
+    return mask_by_strips(logits, threshold=threshold, with_scores=with_scores, temperature=temperature)
+
+
+def mask_by_strips(
+    logits: ScoreMap,
+    *,
+    threshold: float = 0.0,
+    with_scores: bool = False,
+    temperature: float = 1.0,
+    strip_elements: int = MOST_STRIP_ELEMENTS,
+) -> Mask:
+    """As `make_mask`, but every pixel's logits are resized, in strips of at most `strip_elements` elements."""
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)
-    for top, strip in strips(logits):
+    for top, strip in strips(logits, strip_elements):
         best, chosen = best_labels(strip)
         if threshold > 0 or with_scores:
             if temperature != 1:

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 # nearest pixel; torch's `align_corners=False`, `align_corners=True` and `mode="nearest"`.
 Rule = Literal["centres", "corners", "nearest"]
 
-# Elements of a strip: 4 MB, which stay in the processor's cache, but several rows, and never more than 32 MB.
-_STRIP_ELEMENTS, _MOST_STRIP_ELEMENTS = 1_000_000, 8_000_000
+# A strip has this many float32 elements, 4 MB, because these stay in the processor's cache. Where that is only a few
+# rows, it has 8 rows instead, as long as these have no more elements than the second number: 32 MB.
+_STRIP_ELEMENTS, MOST_STRIP_ELEMENTS = 1_000_000, 8_000_000
 _LEAST_STRIP_ROWS = 8
-# A narrow map may be made from wider ones, whose rows must be bounded as well.
+# A narrow map may be resized from a wider one, whose rows need memory as well. So a row counts as at least this wide.
 _LEAST_STRIP_WIDTH = 1024
 
 
@@ -128,11 +129,14 @@ class SummedScoreMap:
         return total
 
 
-def strips(scores: ScoreMap) -> Iterator[tuple[int, Tensor]]:
-    """The whole map from top to bottom, as (first row, [K, rows, W])."""
+def strips(scores: ScoreMap, most_elements: int = MOST_STRIP_ELEMENTS) -> Iterator[tuple[int, Tensor]]:
+    """The whole map from top to bottom, as pairs (first row, strip [K, rows, W]).
+
+    A strip has at most `most_elements` elements, but always one row.
+    """
     count, height, width = scores.shape
     elements = count * max(width, _LEAST_STRIP_WIDTH)  # of a row
-    rows = max(1, min(max(_LEAST_STRIP_ROWS, _STRIP_ELEMENTS // elements), _MOST_STRIP_ELEMENTS // elements))
+    rows = max(1, min(max(_LEAST_STRIP_ROWS, _STRIP_ELEMENTS // elements), most_elements // elements))
     for top in range(0, height, rows):
         yield top, scores.rows(torch.arange(top, min(top + rows, height)))
 
