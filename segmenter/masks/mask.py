@@ -1,4 +1,4 @@
-"""Scores of the network -> a mask at the image's own size, a strip of rows at a time."""
+"""From the network's scores to a mask at the image's own size, a strip of rows at a time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ UNLABELLED = 255
 
 @dataclass(frozen=True)
 class Mask:
-    """The label of every pixel and, where asked for, how sure the network is of each label."""
+    """The label of each pixel. On request also how sure the network is of each label."""
 
     indices: npt.NDArray[np.uint8]  # [H, W]: index into the labels, 255 where unlabelled
-    mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels, 0 where it has none
+    mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels; 0 if it has none
 
 
 def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ScoreMap:
-    """Logits [K, height, width] of `scores` float32 [K, h, w] (the network's, at half the bucket's size).
+    """Logits [K, height, width] at the image's size, from the network's `scores` float32 [K, h, w].
 
-    Resized to the bucket with aligned corners, as lang-seg's last step does; from there to the image's size with pixel
-    centres aligned, as the image came to the bucket.
+    The scores have half the bucket's size. They are resized to the bucket with aligned corners, as lang-seg's last
+    step does. From there they are resized to the image's size with aligned pixel centres, because that is how the
+    image was resized to the bucket.
     """
     return ResizedScoreMap(
         ResizedScoreMap(DenseScoreMap(scores), bucket.height, bucket.width, "corners"), height, width, "centres"
