@@ -84,8 +84,8 @@ def _log(server: LocalServer) -> str:
 
 def _compilations(server: LocalServer) -> list[int]:
     """How many graphs were compiled before the response to each request, since the request before it."""
-    text = (server.logs / "model_metrics.log").read_text(errors="replace")
-    return [int(float(count)) for count in re.findall(r"LSegGraphCompilations\.\w+:([\d.]+)\|", text)]
+    text = (server.logs / "ts_log.log").read_text(errors="replace")
+    return [int(count) for count in re.findall(r"result=\[METRICS\]LSegGraphCompilations\.Count:(\d+)", text)]
 
 
 def _cards(server: LocalServer) -> list[str]:
