@@ -1,7 +1,7 @@
 """Intel Gaudi (HPU): lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
 
-`habana_frameworks` reads most of its environment variables when it is first imported. So it is imported only here, after
-these have been set. Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
+`habana_frameworks` reads most of its environment variables when it is first imported. So it is imported only here,
+after these have been set. Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class HpuDevice(Device):
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Why Gaudi's package cannot be used. It is searched but not imported, because its environment is not set yet."""
+        """Whether Gaudi's package is missing, in words; None if it is installed.
+
+        The package is looked up but not imported, because its environment is not set yet.
+        """
         try:
             installed = importlib.util.find_spec(_PACKAGE) is not None
         except ModuleNotFoundError:
@@ -78,7 +81,7 @@ class HpuDevice(Device):
         return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
 
     def prepare(self, step: Step, *, short: bool = False) -> Step:
-        """The step captured or compiled by the mode, its graph cut off at the end."""
+        """`step`, captured or compiled as the mode demands; its graph ends where the step ends."""
         run = step
         if self.mode == "graphs" and not short:
             run = self._hpu.wrap_in_hpu_graph_func(run)
@@ -87,7 +90,7 @@ class HpuDevice(Device):
 
         def step_on_card(*tensors: Tensor) -> Tensor:
             result = run(*tensors)
-            self._core.mark_step()  # without it the next step would grow the same graph; does nothing in eager mode
+            self._core.mark_step()  # or else the next step would extend this graph; in eager mode it does nothing
             return result
 
         return step_on_card
@@ -106,7 +109,7 @@ class HpuDevice(Device):
         return DeviceMemory(total - free, free)
 
     def graph_counts(self) -> GraphCounts:
-        """The counts from Gaudi's own metrics. Older versions have none of the recipe cache, which is then counted as 0."""
+        """The counts from Gaudi's own metrics. Older versions do not count cache hits, which are 0 then."""
         return GraphCounts(
             compilations=self._metric("graph_compilation", "TotalNumber"),
             cache_hits=self._metric("recipe_cache", "TotalHit"),

@@ -53,7 +53,10 @@ class Network:
 
     @torch.no_grad()
     def features(self, pixels: Sequence[Tensor], batch: int) -> Tensor:
-        """The features, from which scores are made, of images [3, H, W] of one bucket: [batch, F+4, P] on the device."""
+        """The features of images, float32 [batch, F+4, P] on the device, from which `scores_of` makes scores.
+
+        The images, float32 [3, H, W] in -1..1, are all of one bucket.
+        """
         with self._lock:
             return self._image(self.device.to_device(_padded_images(pixels, batch)))
 
