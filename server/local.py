@@ -175,7 +175,7 @@ class LocalServer:
                     )
 
     def _let_logs_settle(self) -> None:
-        """Wait until the logs stop growing: TorchServe notices that a worker died before it has copied its last lines."""
+        """Wait until the logs stop growing: TorchServe notices a worker's death before it copies its last lines."""
         before, after = -1, self._log_size()
         for _ in range(_SETTLE_POLLS):
             if before == after:

@@ -1,7 +1,9 @@
 """Intel Gaudi (HPU): lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
 
 `habana_frameworks` reads most of its environment variables when it is first imported. So it is imported only here,
-after these have been set. Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
+after these have been set.
+
+Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
 """
 
 from __future__ import annotations
