@@ -85,7 +85,8 @@ def _log(server: LocalServer) -> str:
 def _compilations(server: LocalServer) -> list[int]:
     """How many graphs were compiled before the response to each request, since the request before it."""
     text = (server.logs / "ts_log.log").read_text(errors="replace")
-    return [int(count) for count in re.findall(r"result=\[METRICS\]LSegGraphCompilations\.Count:(\d+)", text)]
+    reports = re.findall(r"result=\[METRICS\]LSegGraphCompilations\.Count:(\d+)\|.*,([\w-]+), pattern", text)
+    return [int(count) for count in {request: count for count, request in reports}.values()]  # each is logged twice
 
 
 def _cards(server: LocalServer) -> list[str]:
