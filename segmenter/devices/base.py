@@ -17,7 +17,7 @@ Step = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class GraphCounts:
-    """How many graphs a device compiled, loaded and could not run, since the start of the process."""
+    """What a device that compiles graphs has counted since the start of the process."""
 
     compilations: int = 0
     cache_hits: int = 0  # graphs found in the recipe cache, in memory or on disk

@@ -46,7 +46,7 @@ _PICK = 1 / 3  # to take one score of such a pixel, which about three blended pi
 
 
 class TooMixedError(Exception):
-    """The map has so few segments that resizing it as a whole is faster."""
+    """Neighbouring pixels differ so often that resizing the whole map is faster."""
 
 
 @dataclass(frozen=True)
