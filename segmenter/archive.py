@@ -1,4 +1,4 @@
-"""The files of an exported model, as the export writes them and a worker finds them."""
+"""The files of an exported model (its archive), as the export writes them and a worker reads them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _CHUNK = 8 << 20  # bytes copied at a time
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """Unpack a .mar or .tar.gz into `folder` as TorchServe does; returns the model directory a worker would get.
+    """Unpack a .mar or .tar.gz into `folder`, and return the model directory that TorchServe would give a worker.
 
     Raises:
-        ArchiveError: the file is damaged, or holds no LSeg archive.
+        ArchiveError: the file is damaged, or is not an LSeg archive.
     """
     try:
         if path.suffix == ".mar":
             with zipfile.ZipFile(path) as archive:
-                archive.extractall(folder)  # which keeps every entry below the folder
+                archive.extractall(folder)  # zipfile itself keeps every entry inside the folder
         else:
             _unpack_tar(path, folder)
         return next(folder.rglob(MANIFEST_FILE)).parent
@@ -45,12 +45,12 @@ def unpack(path: Path, folder: Path) -> Path:
 
 
 def _unpack_tar(path: Path, folder: Path) -> None:
-    """Unpack the plain files of a .tar.gz, each below `folder`; whatever else it holds is refused.
+    """Unpack the plain files of a .tar.gz into `folder`; an archive that holds anything else is refused.
 
-    The filters of the standard library do as much, but came with Python 3.10.12 and 3.11.4 alone.
+    The standard library's filters would do this, but they are missing before Python 3.10.12 and 3.11.4.
 
     Raises:
-        ValueError: an entry that is no plain file or folder, or that would lie outside the folder.
+        ValueError: an entry is neither a plain file nor a folder, or would lie outside `folder`.
     """
     root = folder.resolve()
     with tarfile.open(path, "r:gz") as archive:
@@ -63,14 +63,14 @@ def _unpack_tar(path: Path, folder: Path) -> None:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             content = archive.extractfile(entry)
-            assert content is not None  # as it is for every plain file
+            assert content is not None  # it never is for a plain file
             with content, target.open("wb") as file:
                 shutil.copyfileobj(content, file, _CHUNK)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An unpacked archive: its manifest, its weights (mapped from the file) and its label set."""
+    """An unpacked archive: its manifest, its weights and its label set. The weights are mapped from their file."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -80,10 +80,10 @@ class Archive:
 
     @classmethod
     def read(cls, folder: Path) -> Archive:
-        """Read the folder.
+        """Read the archive that was unpacked into `folder`.
 
         Raises:
-            ArchiveError: a file is missing, unreadable, or of another format.
+            ArchiveError: a file is missing or unreadable, or the archive is of another format.
         """
         try:
             manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The command `python -m server`: start, stop."""
+"""The command `python -m server`, which starts and stops a TorchServe on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lseg_serve.server.local import HOME, LocalServer, ServerError
 
 
 def main() -> int:
-    """Start or stop the server of this checkout, as the command line says."""
+    """Start or stop the server, as the command line says, and return the exit status."""
     arguments = _parser().parse_args()
     server = LocalServer(arguments.run_folder)
     if arguments.command == "stop":
@@ -34,10 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m server", description="Run TorchServe on this machine.")
     parser.add_argument("--run-folder", type=Path, default=HOME / ".run", help="logs, sockets, process id")
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("start", help="start, in place of one that runs, and wait until the model is ready")
+    start = commands.add_parser(
+        "start", help="stop a running server, start a new one, and wait until the model is ready"
+    )
     start.add_argument("--model-store", type=Path, default=HOME / "model_store")
     start.add_argument("--model", default="lseg=lseg.mar", help="name=file (default: %(default)s)")
-    commands.add_parser("stop", help="stop, and leave nothing behind")
+    commands.add_parser("stop", help="stop the server and everything it started")
     return parser
 
 

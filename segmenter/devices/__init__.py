@@ -1,4 +1,4 @@
-"""Where the network runs: one small interface, one file for each kind of device."""
+"""The devices that the network can run on: one small interface, and one file for each kind of device."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ _KINDS: dict[str, type[Device]] = {"hpu": HpuDevice, "cuda": CudaDevice, "cpu": 
 
 
 def choose_device(config: Config, index: int | None = None) -> Device:
-    """The device that the configuration names; `auto` takes the first that is there of hpu, cuda and cpu.
+    """The device that the configuration names. `auto` stands for the first of hpu, cuda and cpu that is there.
 
-    A card that is there and cannot be taken is an error even with `auto`: a worker that silently ran on the CPU would
-    be a hundred times slower than its neighbours. Only `fall_back` allows it, and then the log and every answer tell.
+    A device that is there but cannot be used is an error, even with `auto`. A worker that silently ran on the CPU would
+    be a hundred times slower than the other workers. With `fall_back` it may run on the CPU, and then the log and
+    every response say so.
 
     Args:
         config: the worker's configuration.
-        index: which GPU of several, where TorchServe assigned one to this worker.
+        index: which of several GPUs TorchServe assigned to this worker; None if it assigned none.
 
     Raises:
-        DeviceError: the device is not there; the message says what is missing.
+        DeviceError: the device is not there, or cannot be used; the message says why.
     """
     kinds = tuple(_KINDS) if config.device == "auto" else (config.device,)
     for kind in kinds:
@@ -53,7 +54,7 @@ def choose_device(config: Config, index: int | None = None) -> Device:
 
 
 def kind_at_hand(config: Config) -> str:
-    """The kind of device that a worker would choose here; unlike `choose_device`, this takes none."""
+    """The kind of device that a worker would choose here. Unlike `choose_device`, this does not occupy the device."""
     if config.device != "auto":
         return config.device
     return next(kind for kind, device in _KINDS.items() if device.unavailable_reason() is None)
@@ -69,7 +70,7 @@ def _make(kind: str, config: Config, index: int | None) -> Device:
 
 
 def _fallen_back(kind: str, config: Config, error: DeviceError) -> Device:
-    """The CPU in place of `kind`, where the configuration allows it."""
+    """The CPU in place of a device of `kind`, or an error unless the configuration has `fall_back`."""
     if not config.fall_back:
         raise DeviceError(f"device is {config.device!r}, but {error}") from error
     logger.warning("device is %r, but %s; falling back to the CPU", config.device, error)

@@ -1,4 +1,4 @@
-"""What the segmenter needs of a device."""
+"""The interface of a device: what the segmenter needs to run the network on it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Step = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class GraphCounts:
-    """What a device that compiles graphs has done since the start of the process."""
+    """What a device that compiles graphs has counted since the start of the process."""
 
     compilations: int = 0
     cache_hits: int = 0  # graphs found in the recipe cache, in memory or on disk
-    fallbacks: int = 0  # operators that ran on the host because the device has none
+    fallbacks: int = 0  # operators that ran on the host, because the device does not have them
 
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes of the device's own memory."""
+    """The device's own memory, in bytes."""
 
     used: int
     free: int
@@ -38,15 +38,15 @@ class Device(ABC):
     kind: str
     # How many images may go through the network together, in ascending order.
     batch_sizes: tuple[int, ...]
-    # Whether the first run of each shape costs more than the next, so that warming up one shape is not enough.
+    # Whether the first run of each shape is slower than the next, so that warm-up must run every shape.
     prepares_each_shape: bool
-    # Whether a new shape costs a compilation, so that every tensor must have one of a few known ones.
+    # Whether each new shape is compiled, so that every tensor must have one of a few planned shapes.
     compiles_each_shape = False
-    # How often a shape must run until nothing more is prepared for it.
+    # How many runs of a shape are needed until the device prepares nothing more for it.
     runs_to_warm = 1
-    # What the network computes in where an archive is int8 and the device has no 8-bit kernels.
+    # The precision to compute an int8 archive in, if the device has no 8-bit kernels.
     instead_of_int8 = torch.float32
-    # The kind that was asked for and is not here, where this device stands in for it.
+    # The kind of device that was configured but cannot be used, if this one replaces it.
     instead_of: str | None = None
 
     def __init__(self, index: int | None = None) -> None:
@@ -55,19 +55,19 @@ class Device(ABC):
     @classmethod
     @abstractmethod
     def unavailable_reason(cls) -> str | None:
-        """What keeps this kind of device from being used here, in words; None where it can be."""
+        """Why this kind of device cannot be used on this machine, in words; None if it can."""
 
     def int8_unavailable_reason(self) -> str | None:
-        """What keeps int8 layers from running here, in words; None where they do."""
+        """Why int8 layers cannot run on this device, in words; None if they can."""
         return f"{self.kind} has no kernels for it here"
 
     @abstractmethod
     def describe(self) -> str:
-        """The device as a person would name it."""
+        """The device in words, for people."""
 
     @property
     def name(self) -> str:
-        """The kind, for answers and metrics; it tells where it stands in for another."""
+        """The kind, for responses. It says so if this device replaces one of another kind."""
         return self.kind if self.instead_of is None else f"{self.kind} (no {self.instead_of})"
 
     def place(self, module: Module) -> Module:
@@ -75,15 +75,15 @@ class Device(ABC):
         return module.to(self.torch_device)
 
     def prepare(self, step: Step, *, short: bool = False) -> Step:
-        """A step of the network as the device runs it best: as it is, captured or compiled.
+        """`step`, a step of the network, as this device runs it fastest: unchanged, captured or compiled.
 
-        A `short` step has a handful of operators, which no capture can speed up.
+        A `short` step has only a handful of operators, which capturing does not speed up.
         """
         del short
         return step
 
     def reduced_precision(self) -> AbstractContextManager[object]:
-        """In its block the device may compute in the lower precision that the configuration names."""
+        """A context in which the device may compute in a lower precision, if the configuration has one."""
         return nullcontext()
 
     def to_device(self, tensor: Tensor) -> Tensor:
@@ -91,16 +91,16 @@ class Device(ABC):
         return tensor.to(self.torch_device)
 
     def to_host(self, tensor: Tensor) -> Tensor:
-        """Copy a tensor to the host, once everything that computes it is done."""
+        """Copy a tensor to the host, after waiting for what computes it."""
         return tensor.cpu()
 
-    def wait(self) -> None:  # noqa: B027 - nothing to wait for where work is done at once
-        """Return when the device has done everything it was given."""
+    def wait(self) -> None:  # noqa: B027 - a device that works at once has nothing to wait for
+        """Wait until the device has done all its work."""
 
     def memory(self) -> DeviceMemory | None:
-        """The device's own memory; None where it uses the host's."""
+        """The use of the device's own memory; None if it uses the host's."""
         return None
 
     def graph_counts(self) -> GraphCounts | None:
-        """What was compiled so far; None where nothing ever is."""
+        """The counts of graphs so far; None if the device does not compile graphs."""
         return None

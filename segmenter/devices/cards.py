@@ -1,7 +1,8 @@
-"""Which Gaudi card a process takes: one each, none taken twice, and one whose process died is free again.
+"""Which Gaudi card a process uses: each process has a card of its own.
 
-TorchServe knows nothing of Gaudi cards and starts all workers alike, so the workers agree among themselves. Each card
-has a file. Whoever holds the lock on it has the card. The system drops the lock when the process ends, however it ends.
+TorchServe assigns GPUs to workers, but not Gaudi cards. So the workers share out the cards themselves, by locks on
+files. Each card has a file, and the process that holds the lock on it has the card. The system releases the lock when
+the process ends, even when it crashes, and the card is free again.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from lseg_serve.segmenter.errors import DeviceError
 
 
 class CardClaim:
-    """A card of this process, taken until it is released, or until the claim or the process is gone."""
+    """A card that this process has until `release`, or until this object or the process is gone."""
 
     def __init__(self, module: int, lock: FileLock) -> None:
         self.module = module
         self._lock = lock
 
     def release(self) -> None:
-        """Give the card back."""
+        """Make the card free again."""
         self._lock.release()
 
 
 def claim_card(folder: Path) -> CardClaim | None:
-    """Take the first free card; None where the cards cannot be counted, and the driver may choose.
+    """Take the first free card; None if no card is visible, and the driver must choose.
 
-    A module that the environment already names (`HLS_MODULE_ID`) is the only one considered.
+    A card is named by its module number. If the environment names one in `HLS_MODULE_ID`, only that one is tried.
 
     Args:
-        folder: where the locks are, the same for all workers.
+        folder: the folder of the lock files, which must be the same for all workers.
 
     Raises:
-        DeviceError: every card is taken.
+        DeviceError: all cards are taken, or the environment names modules that are not numbers.
     """
     modules = visible_modules()
     if not modules:
@@ -52,7 +53,7 @@ def claim_card(folder: Path) -> CardClaim | None:
 
 
 def visible_modules() -> list[int]:
-    """The modules that this process may use, by the environment or else by the driver's device files."""
+    """The module numbers of the cards that this process may use, by the environment or else by the device files."""
     for name in ("HLS_MODULE_ID", "HABANA_VISIBLE_MODULES"):
         text = os.environ.get(name, "").strip()
         if text and text != "all":
@@ -60,7 +61,7 @@ def visible_modules() -> list[int]:
                 return [int(part) for part in text.split(",")]
             except ValueError as error:
                 raise DeviceError(f"{name} is {text!r}; accepted: module numbers such as 0,1") from error
-    # /dev/accel/accel0 with newer drivers, /dev/hl0 with older ones; both have files beside it that are no cards.
+    # Newer drivers have /dev/accel/accel0, older ones /dev/hl0. Both have other files there, which are not cards.
     cards = [path for path in Path("/dev").glob("accel/accel[0-9]*") if path.name.removeprefix("accel").isdigit()]
     cards = cards or [path for path in Path("/dev").glob("hl[0-9]*") if path.name.removeprefix("hl").isdigit()]
     return list(range(len(cards)))

@@ -1,4 +1,4 @@
-"""The processor of the machine: always there."""
+"""The processor of the machine, which is always there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from lseg_serve.segmenter.devices.base import Device
 
 
 class CpuDevice(Device):
-    """The CPU. One image at a time: a batch is not faster here, takes more memory, and rounds differently."""
+    """The CPU.
+
+    Images go through the network one at a time. A batch would not be faster here, would take more memory, and would
+    round differently.
+    """
 
     kind = "cpu"
     batch_sizes: tuple[int, ...] = (1,)
@@ -23,13 +27,13 @@ class CpuDevice(Device):
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Nothing ever is."""
+        """None: a CPU can always be used."""
         return None
 
     def int8_unavailable_reason(self) -> str | None:
-        """VNNI, on older processors."""
+        """Why int8 layers cannot run on this processor: older ones lack VNNI."""
         return int8.unavailable_reason()
 
     def describe(self) -> str:
-        """The architecture and the threads that torch uses."""
+        """The processor's architecture and the number of threads that torch uses."""
         return f"{self.name} ({platform.machine()}, {torch.get_num_threads()} threads)"

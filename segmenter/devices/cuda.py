@@ -8,7 +8,7 @@ from lseg_serve.segmenter.devices.base import Device, DeviceMemory
 
 
 class CudaDevice(Device):
-    """One GPU: the one TorchServe assigned to this worker, or the first."""
+    """One GPU: the one that TorchServe assigned to this worker, or else the first."""
 
     kind = "cuda"
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
@@ -17,20 +17,20 @@ class CudaDevice(Device):
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Why there is no GPU for torch."""
+        """Why torch cannot use a GPU; None if it can."""
         if torch.cuda.is_available():
             return None
         return "torch has no CUDA here" if torch.version.cuda is None else "no CUDA GPU was found"
 
     def describe(self) -> str:
-        """The GPU's own name."""
+        """The GPU's model."""
         return f"cuda ({torch.cuda.get_device_name(self.torch_device)})"
 
     def wait(self) -> None:
-        """Return when all streams of the GPU are done."""
+        """Wait until all streams of the GPU are done."""
         torch.cuda.synchronize(self.torch_device)
 
     def memory(self) -> DeviceMemory:
-        """As the driver counts it, all processes together."""
+        """The GPU's memory as the driver counts it, which is that of all processes together."""
         free, total = torch.cuda.mem_get_info(self.torch_device)
         return DeviceMemory(total - free, free)

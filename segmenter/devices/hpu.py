@@ -1,7 +1,9 @@
 """Intel Gaudi (HPU): lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
 
-`habana_frameworks` is imported here and nowhere else, and only once its environment is set: it reads most of that at
-its first import. Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
+`habana_frameworks` reads most of its environment variables when it is first imported. So it is imported only here,
+after these have been set.
+
+Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from lseg_serve.segmenter.errors import DeviceAbsentError, DeviceError
 
 _PACKAGE = "habana_frameworks.torch"
 
-# What autocast may compute in bfloat16: the products that take the time. Gaudi's own list also has layer norm and
-# softmax, where lang-seg's accuracy is lost; they are on the second list. A list given replaces Gaudi's.
+# The operators that autocast may compute in bfloat16: those that take the most time. Gaudi's own list also has layer
+# norm and softmax, but in bfloat16 these lose lang-seg's accuracy. So they are on the second list, of operators that
+# stay in float32. These lists replace Gaudi's.
 _BFLOAT16_OPERATORS = """
 addmm addbmm baddbmm bmm conv2d conv_transpose2d linear matmul mm scaled_dot_product_attention
 """
@@ -37,7 +40,7 @@ truediv
 
 
 class HpuDevice(Device):
-    """One Gaudi card, which this process takes for itself as it takes none but its own."""
+    """One Gaudi card. This process uses only this card, and no other process uses it."""
 
     kind = "hpu"
     prepares_each_shape = True
@@ -46,7 +49,7 @@ class HpuDevice(Device):
     def __init__(self, config: Config) -> None:
         self.mode, self.params = config.hpu_mode, config.hpu
         self.batch_sizes = self.params.batch_sizes
-        # The first run captures; the copying of inputs at the first replay is one more graph.
+        # The first run captures a graph. The second one replays it, which compiles another graph to copy the inputs.
         self.runs_to_warm = 2 if self.mode == "graphs" else 1
         self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
         try:
@@ -61,7 +64,10 @@ class HpuDevice(Device):
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Whether the package is installed. It is not imported for the answer: that would fix its environment."""
+        """Whether Gaudi's package is missing, in words; None if it is installed.
+
+        The package is looked up but not imported, because its environment is not set yet.
+        """
         try:
             installed = importlib.util.find_spec(_PACKAGE) is not None
         except ModuleNotFoundError:
@@ -77,7 +83,7 @@ class HpuDevice(Device):
         return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
 
     def prepare(self, step: Step, *, short: bool = False) -> Step:
-        """The step captured or compiled by the mode, its graph cut off at the end."""
+        """`step`, captured or compiled as the mode demands; its graph ends where the step ends."""
         run = step
         if self.mode == "graphs" and not short:
             run = self._hpu.wrap_in_hpu_graph_func(run)
@@ -86,26 +92,26 @@ class HpuDevice(Device):
 
         def step_on_card(*tensors: Tensor) -> Tensor:
             result = run(*tensors)
-            self._core.mark_step()  # without it the next step would grow the same graph; does nothing in eager mode
+            self._core.mark_step()  # or else the next step would extend this graph; in eager mode it does nothing
             return result
 
         return step_on_card
 
     def reduced_precision(self) -> AbstractContextManager[object]:
-        """Autocast to bfloat16, if the configuration has it."""
+        """Autocast to bfloat16, if the configuration says so."""
         return torch.autocast("hpu", dtype=torch.bfloat16, enabled=self.params.bfloat16)
 
     def wait(self) -> None:
-        """Return when the card has done everything, compiling included."""
+        """Wait until the card has done all its work, compiling included."""
         self._hpu.synchronize()
 
     def memory(self) -> DeviceMemory:
-        """As the card's allocator counts it, for this process, which is the only one on the card."""
+        """The card's memory as its allocator counts it for this process, which is the only one on the card."""
         free, total = self._hpu.mem_get_info()
         return DeviceMemory(total - free, free)
 
     def graph_counts(self) -> GraphCounts:
-        """From Gaudi's official metrics; the recipe cache's are there only from the version that has them."""
+        """The counts from Gaudi's own metrics. Older versions do not count cache hits, which are 0 then."""
         return GraphCounts(
             compilations=self._metric("graph_compilation", "TotalNumber"),
             cache_hits=self._metric("recipe_cache", "TotalHit"),
@@ -122,7 +128,7 @@ class HpuDevice(Device):
         return importlib.import_module(f"{_PACKAGE}.hpu")
 
     def _acquire(self) -> None:
-        """Take the card now: `is_available` is true even where every card is busy."""
+        """Occupy the card, to learn now whether it works: `is_available` is true even if all cards are busy."""
         if not self._hpu.is_available():
             raise DeviceAbsentError(
                 "no Gaudi card was found: is the driver loaded, and the container started with one?"
@@ -138,8 +144,8 @@ class HpuDevice(Device):
 
 
 def _set_environment(mode: str, params: HpuParams, card: CardClaim | None) -> None:
-    """Everything that Gaudi's packages read at their import or when they take the card."""
-    # Always said: what it means to say nothing has changed between versions.
+    """Set the variables that Gaudi's packages read when they are imported or take the card."""
+    # Always set, because the default has changed between versions.
     os.environ["PT_HPU_LAZY_MODE"] = "0" if mode == "eager" else "1"
     if card is not None:
         os.environ["HLS_MODULE_ID"] = str(card.module)
@@ -148,7 +154,7 @@ def _set_environment(mode: str, params: HpuParams, card: CardClaim | None) -> No
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("PT_HPU_RECIPE_CACHE_CONFIG", f"{folder},false,{params.recipe_cache_megabytes}")
     os.environ.setdefault("PT_HPU_ENABLE_CACHE_METRICS", "1")
-    # Else the exact GELU is replaced by its tanh approximation.
+    # Without this, the exact GELU is replaced by its tanh approximation.
     os.environ.setdefault("PT_HPU_FORCE_TANH_FOR_GELU", "0")
     if params.bfloat16:
         _write_list("PT_HPU_AUTOCAST_LOWER_PRECISION_OPS_LIST", _BFLOAT16_OPERATORS)
@@ -156,7 +162,7 @@ def _set_environment(mode: str, params: HpuParams, card: CardClaim | None) -> No
 
 
 def _write_list(variable: str, operators: str) -> None:
-    """Autocast takes its lists as files, one operator a line."""
+    """Write `operators` to a file, one a line, and name it in `variable`: autocast reads its lists this way."""
     if variable in os.environ:
         return
     with tempfile.NamedTemporaryFile("w", prefix="lseg-autocast-", suffix=".txt", delete=False) as file:
@@ -168,7 +174,7 @@ def _import_core(mode: str) -> ModuleType:
     """`habana_frameworks.torch.core`, which registers the device with torch.
 
     Raises:
-        DeviceError: it cannot be imported, or was imported before in another mode.
+        DeviceError: it cannot be imported, or it was imported before in another mode.
     """
     before = _PACKAGE in sys.modules
     try:
@@ -186,7 +192,7 @@ def _import_core(mode: str) -> ModuleType:
 
 
 def _set_inference(core: ModuleType) -> None:
-    """Gaudi's switch for inference, under the name that this version has for it."""
+    """Switch Gaudi to inference. The function has another name in each version."""
     for name in ("hpu_inference_set_env", "hpu_set_inference_env", "hpu_set_env"):
         if hasattr(core, name):
             getattr(core, name)()
@@ -194,7 +200,10 @@ def _set_inference(core: ModuleType) -> None:
 
 
 def _allow_shapes(graphs: int) -> None:
-    """Let torch.compile keep every graph: beyond 8 shapes it would run the rest without compiling, silently."""
+    """Let torch.compile keep this many graphs.
+
+    By default it keeps 8, and silently runs all further shapes without compiling them.
+    """
     import torch._dynamo
 
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, graphs + 1)

@@ -1,1 +1,1 @@
-"""The network on its device: planned shapes, warm-up and caches."""
+"""The network on its device: the shapes it may get, its warm-up, and the caches of its results."""

@@ -1,4 +1,8 @@
-"""Features of images seen before: what an image costs does not depend on the labels, so new words cost little."""
+"""The features of images that the network has seen before.
+
+An image's features take most of a request's time, and do not depend on its labels. So a request with other labels for
+the same image is fast.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """An image's content, and the size (height, width) at which the network saw it."""
+    """A digest of an image's pixels, and the size (height, width) at which the network saw the image."""
 
     digest: bytes
     size: tuple[int, int]
@@ -21,7 +25,7 @@ class FeatureKey:
 
 @dataclass
 class FeatureCounts:
-    """How often an image was known, how often the network had to see it, and what is held."""
+    """How often an image was in the cache, how often it was not, and the bytes held."""
 
     hits: int = 0
     misses: int = 0
@@ -31,9 +35,9 @@ class FeatureCounts:
 def feature_key(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> FeatureKey:
     """The key of the decoded `image` [H, W, 3] at `size`.
 
-    Of the pixels and not of the file: the same picture in another format, or turned by EXIF, is the same. Nobody can
-    make two images that have the same one. Processors have instructions for SHA-256, which takes 2 ms a megapixel with
-    them and half as long as BLAKE2.
+    The pixels are hashed and not the file, so that the same image in another format has the same key.
+    The hash is a cryptographic one, so that nobody can make two images with the same key. SHA-256 takes 2 ms a
+    megapixel, half as long as BLAKE2, because processors have instructions for it.
     """
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     digest.update(repr(image.shape).encode())
@@ -41,9 +45,10 @@ def feature_key(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> FeatureK
 
 
 class FeatureCache:
-    """Features by image; beyond `max_bytes` the least recently used are dropped. 0 keeps nothing.
+    """Features by image, up to `max_bytes`; 0 keeps nothing.
 
-    Entries stay where the network made them (host or device), one image in each, and are never written to.
+    The least recently used entries are dropped to make room. Each entry holds one image's features. They stay where
+    the network made them, on the host or on the device, and are never written to.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -54,7 +59,7 @@ class FeatureCache:
         return len(self._features)
 
     def get(self, key: FeatureKey) -> Tensor | None:
-        """The features [1, C, ...] of an image; None where they are not in the cache."""
+        """The features [1, C, ...] of an image; None if they are not in the cache."""
         found = self._features.get(key)
         if found is None:
             self.counts.misses += 1
@@ -63,15 +68,15 @@ class FeatureCache:
         return found
 
     def put(self, key: FeatureKey, features: Tensor) -> None:
-        """Keep `features` [1, C, ...], where they alone do not exceed the limit."""
+        """Keep `features` [1, C, ...], unless they alone exceed the limit."""
         if key in self._features or features.nbytes > self._features.maxsize:
             return
-        # A copy where they are a part of a batch: a view would keep the whole of it alive, uncounted.
+        # Features that are a view into a batch are copied: the view would keep the whole batch in memory, uncounted.
         whole = features.untyped_storage().nbytes() <= features.nbytes
         self._features[key] = features if whole else features.clone()
         self.counts.bytes = int(self._features.currsize)
 
     def clear(self) -> None:
-        """Drop everything, such as when memory runs out; the counts of hits and misses stay."""
+        """Drop all entries, for instance when memory runs out. The counts of hits and misses stay."""
         self._features.clear()
         self.counts.bytes = 0

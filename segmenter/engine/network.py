@@ -1,4 +1,7 @@
-"""The network on its device, in three steps, each fed with tensors of the planned shapes alone."""
+"""The network on its device, in three steps: image, score and text.
+
+Each step gets tensors of the planned shapes only, since a new shape can cost the device a compilation.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,13 @@ from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket
 
 
 class Network:
-    """Takes and gives host tensors. One thread at a time: a lazy device has one pending graph for the whole process."""
+    """Takes and returns tensors of the host.
+
+    One thread at a time uses the device: in lazy mode the whole process has only one pending graph.
+    """
 
     def __init__(self, net: LSeg, device: Device, shapes: Shapes) -> None:
-        # On the host, where whole maps are: it is a few 3x3 convolutions of one channel.
+        # The regularizer runs on the host: it is only a few 3x3 convolutions of one channel.
         self._regularizer = copy.deepcopy(net.regularizer)
         self.net = device.place(net).eval().requires_grad_(False)
         self.device, self.shapes = device, shapes
@@ -33,14 +39,12 @@ class Network:
 
     @torch.no_grad()
     def scores(self, pixels: Sequence[Tensor], texts: Sequence[Tensor], batch: int) -> list[Tensor]:
-        """Scores of each image's own labels, before the last resize.
-
-        As `scores_of` for `features` of the same pixels.
+        """Scores of each image's own labels, before the last resize: `features`, then `scores_of`.
 
         Args:
             pixels: float32 [3, H, W] in -1..1, all of one bucket.
             texts: for each image, the unit embeddings of its labels: float32 [K_i, E].
-            batch: how many images go through the network, black ones with them where there are fewer.
+            batch: how many images go through the network; fewer are padded with black ones.
 
         Returns:
             For each image float32 [K_i, H/2, W/2].
@@ -49,13 +53,23 @@ class Network:
 
     @torch.no_grad()
     def features(self, pixels: Sequence[Tensor], batch: int) -> Tensor:
-        """What scores need of images [3, H, W] of one bucket: float32 [batch, F+4, P], on the device."""
+        """The features of images, float32 [batch, F+4, P] on the device, from which `scores_of` makes scores.
+
+        The images, float32 [3, H, W] in -1..1, are all of one bucket.
+        """
         with self._lock:
             return self._image(self.device.to_device(_padded_images(pixels, batch)))
 
     @torch.no_grad()
     def scores_of(self, features: Tensor, texts: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
-        """Scores [K_i, H/2, W/2] of each image's labels [K_i, E]; `features` [B, F+4, P] of images of H x W pixels."""
+        """Scores [K_i, H/2, W/2] of each image's own labels.
+
+        Args:
+            features: [B, F+4, P], of images of `height` x `width` pixels.
+            texts: for each image, the unit embeddings of its labels: float32 [K_i, E].
+            height: the images' height H.
+            width: the images' width W.
+        """
         labels = self.shapes.label_count(max(len(text) for text in texts))
         with self._lock:
             stacked = self.device.to_device(_padded_texts(texts, labels, len(features)))
@@ -65,7 +79,7 @@ class Network:
         return [self._own_scores(own, len(text)) for own, text in zip(maps, texts, strict=False)]
 
     def _own_scores(self, products: Tensor, labels: int) -> Tensor:
-        """Scores [K, 2h, 2w] of an image's own labels from its products [K' + 4, h, w], K' padded."""
+        """Scores [K, 2h, 2w] of an image's own labels, from products [K' + 4, h, w] of K' labels, padding included."""
         own = products if len(products) == labels + 4 else torch.cat([products[:labels], products[-4:]])
         return finish_scores(own[None], self._regularizer)[0]
 
@@ -74,7 +88,7 @@ class Network:
         """Unit embeddings of `labels`: float32 [K, E].
 
         Raises:
-            ValueError: a label of more tokens than the text tower takes.
+            ValueError: a label has more tokens than the text tower takes.
         """
         tokens = tokenize(labels, self.net.architecture.context_length)
         tokens = F.pad(tokens, (0, self.shapes.token_count(tokens.shape[1]) - tokens.shape[1]))
@@ -82,7 +96,7 @@ class Network:
 
     @torch.no_grad()
     def run_blank(self, graph: Graph) -> None:
-        """Run `graph` once, on nothing in particular, in the very way that a request would."""
+        """Run `graph` once on blank inputs, exactly as a request would run it."""
         if isinstance(graph, TextGraph):
             self._encode_tokens(torch.zeros(graph.labels, graph.tokens, dtype=torch.int64))
             return
@@ -95,7 +109,7 @@ class Network:
         return next(bucket for bucket in self.shapes.image_buckets() if self.shapes.pixel_count(bucket) == pixels)
 
     def _encode_tokens(self, tokens: Tensor) -> Tensor:
-        """`tokens` int64 [K, L], L as planned -> [K, E], in batches of the planned size."""
+        """`tokens` int64 [K, L] with a planned L -> [K, E], in batches of the planned size."""
         size = self.shapes.text_batch or max(1, len(tokens))
         parts = []
         with self._lock:
@@ -105,7 +119,7 @@ class Network:
         return torch.cat(parts)
 
     def _image_step(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, F+4, P], P padded as planned."""
+        """`pixels` [B, 3, H, W] -> features [B, F+4, P], padded to a planned P."""
         with self.device.reduced_precision():
             decoded = self.net.decode(pixels)
         features = self.net.features(decoded).flatten(2)
@@ -114,7 +128,7 @@ class Network:
 
 
 def _padded_images(pixels: Sequence[Tensor], batch: int) -> Tensor:
-    """`pixels` [3, H, W] each, padded with black ones: [batch, 3, H, W]."""
+    """One tensor [batch, 3, H, W] of `pixels` [3, H, W] each, padded with black images."""
     padded = torch.full((batch, *pixels[0].shape), BLACK)
     for place, own in zip(padded, pixels, strict=False):
         place.copy_(own)
@@ -122,7 +136,7 @@ def _padded_images(pixels: Sequence[Tensor], batch: int) -> Tensor:
 
 
 def _padded_texts(texts: Sequence[Tensor], labels: int, batch: int) -> Tensor:
-    """`texts` [K_i, E] each -> [batch, labels, E], zeros added."""
+    """One tensor [batch, labels, E] of `texts` [K_i, E] each, padded with zeros."""
     padded = torch.zeros(batch, labels, texts[0].shape[1])
     for place, own in zip(padded, texts, strict=False):
         place[: len(own)] = own

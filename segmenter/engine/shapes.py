@@ -1,14 +1,22 @@
-"""The shapes that reach the device: few and known where each costs a compilation, any where none does.
+"""The shapes of the tensors that reach the device.
 
-The network runs in three steps, and each step at each shape is one graph of its own:
+A Gaudi card compiles each new shape, which takes long. So a card gets only a few shapes, which are planned here and
+run at warm-up. Other devices take any number of labels and tokens.
+
+The network runs in three steps. Each step at each shape is one graph:
 
     image   pixels [B, 3, H, W]             -> features [B, F+4, P]     by image bucket and batch
     score   features, label texts [B, K, E] -> products [B, K+4, P]     by batch, label bucket and pixels
     text    tokens [N, L]                   -> label texts [N, E]       by token bucket
 
-The numbers of image and label buckets add up this way; in one graph for the whole forward they would multiply. Padding
-never changes a result: a pixel's products depend on its own features and a label's on its own text, images of a
-batch do not see each other, and tokens after a label's end are not read (CLIP's text tower is causal).
+B is the batch, H x W the image bucket, F the number of features, P the pixels of a feature map, K the labels of an
+image, N the labels encoded together, L the tokens of a label, and E the size of its embedding.
+
+In three steps the numbers of image buckets and label buckets add up. In one graph for the whole network they would
+multiply.
+
+Padding never changes a result. A pixel's products depend on its own features, and a label's on its own text. The images
+of a batch do not affect each other. Tokens after a label's end are not read, since CLIP's text tower is causal.
 """
 
 from __future__ import annotations
@@ -24,13 +32,13 @@ from lseg_serve.segmenter.devices import Device
 from lseg_serve.segmenter.errors import ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_bucket, make_buckets
 
-# What a batch costs beside its images, in images: it decides between one batch that is padded and several that fit.
+# What a batch costs besides its images, in images. It decides between one padded batch and several without padding.
 _BATCH_COST = 1
 
 
 @dataclass(frozen=True)
 class ImageGraph:
-    """The image network at one size."""
+    """The image step at one size."""
 
     bucket: Bucket
     batch: int
@@ -41,7 +49,7 @@ class ImageGraph:
 
 @dataclass(frozen=True)
 class ScoreGraph:
-    """The dot products of pixels and labels."""
+    """The score step: the dot products of pixels and labels."""
 
     batch: int
     labels: int
@@ -53,7 +61,7 @@ class ScoreGraph:
 
 @dataclass(frozen=True)
 class TextGraph:
-    """The text tower."""
+    """The text step: CLIP's text tower."""
 
     labels: int
     tokens: int
@@ -67,20 +75,23 @@ Graph = ImageGraph | ScoreGraph | TextGraph
 
 @dataclass(frozen=True)
 class Shapes:
-    """What may reach the device. Every tuple is in ascending order but `buckets`; None: any number is as good."""
+    """The shapes that may reach the device.
 
-    buckets: tuple[Bucket, ...]  # of whole images
-    window: Bucket  # of accurate mode
+    None stands for any number. All tuples are in ascending order, except `buckets`.
+    """
+
+    buckets: tuple[Bucket, ...]  # of whole images, in fast mode
+    window: Bucket  # of the windows of accurate mode
     batches: tuple[int, ...]
     labels: tuple[int, ...] | None = None
     tokens: tuple[int, ...] | None = None
-    pixels: tuple[int, ...] | None = None  # of feature maps; None: as many as the image's bucket has
-    text_batch: int | None = None
+    pixels: tuple[int, ...] | None = None  # of a feature map; None: as many as the image's bucket has
+    text_batch: int | None = None  # labels that are encoded together
 
     def split(self, count: int) -> list[int]:
-        """The sizes of the batches that `count` images go through in, together at least `count`, the largest first.
+        """The sizes of the batches for `count` images, the largest first. Together they hold `count` or more.
 
-        Whichever is cheapest: a batch costs as much as its images, its padding as well, and one more.
+        It is the cheapest choice of sizes. A batch costs as much as its images, including padding, and `_BATCH_COST`.
         """
         cost, best = [0.0] + [float("inf")] * count, [0] * (count + 1)
         for number in range(1, count + 1):
@@ -95,27 +106,27 @@ class Shapes:
         return sorted(sizes, reverse=True)
 
     def label_count(self, count: int) -> int:
-        """The labels that `count` are padded to."""
+        """The number of labels that `count` labels are padded to."""
         return count if self.labels is None else _at_least(self.labels, count)
 
     def token_count(self, count: int) -> int:
-        """The tokens that labels of up to `count` are padded to."""
+        """The number of tokens that labels of up to `count` tokens are padded to."""
         return count if self.tokens is None else _at_least(self.tokens, count)
 
     def pixel_count(self, bucket: Bucket) -> int:
-        """The pixels that the feature map of `bucket` is padded to."""
+        """The number of pixels that the feature map of `bucket` is padded to."""
         own = feature_pixels(bucket)
         return own if self.pixels is None else _at_least(self.pixels, own)
 
     def image_buckets(self) -> tuple[Bucket, ...]:
-        """Every size at which pixels reach the device, in both modes."""
+        """Every size of image that reaches the device, in fast and in accurate mode."""
         return self.buckets if self.window in self.buckets else (*self.buckets, self.window)
 
     def graphs(self) -> list[Graph]:
-        """Every graph there is, the most used first: single images before batches, few labels before many.
+        """All graphs, the most used first: single images before batches, few labels before many.
 
         Raises:
-            ValueError: the shapes are not bounded.
+            ValueError: the number of shapes is not bounded.
         """
         if self.labels is None or self.tokens is None or self.text_batch is None:
             raise ValueError("the device takes any shape; there is no list of its graphs")
@@ -133,10 +144,10 @@ def feature_pixels(bucket: Bucket) -> int:
 
 
 def plan_shapes(config: Config, architecture: Architecture, device: Device) -> Shapes:
-    """The shapes for a device: unbounded, or bounded with the least padding that `hpu.max_graphs` graphs allow.
+    """The shapes for a device: bounded if it compiles each shape, unbounded if not.
 
     Raises:
-        ConfigError: no plan keeps to `hpu.max_graphs`.
+        ConfigError: no bounded plan keeps to `hpu.max_graphs`.
     """
     if device.compiles_each_shape:
         return bounded_shapes(config, architecture)
@@ -146,8 +157,9 @@ def plan_shapes(config: Config, architecture: Architecture, device: Device) -> S
 def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
     """The plan for a Gaudi card, which compiles each shape.
 
-    Images, labels, tokens and batches have the buckets that the configuration names. What is chosen is how many sizes
-    of feature maps there are, from one for all up to one for each bucket: more of them pad fewer pixels.
+    The buckets of images, labels, tokens and batches follow from the configuration. The number of feature map sizes is
+    chosen here, between one for all image buckets and one for each of them. More sizes mean less padding and more
+    graphs, so it is the largest number with which `hpu.max_graphs` is kept.
 
     Raises:
         ConfigError: even with one size of feature map there are more graphs than `hpu.max_graphs`.
@@ -175,7 +187,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
 
 
 def label_buckets(least: int, most: int) -> tuple[int, ...]:
-    """`least`, doubled until `most`, which ends the list."""
+    """The numbers of labels that are planned: `least`, doubled until it would exceed `most`, and `most` itself."""
     counts = [min(least, most)]
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
@@ -197,14 +209,15 @@ def _token_buckets(lengths: Sequence[int], context_length: int) -> tuple[int, ..
 
 
 def _levels(areas: Sequence[int], count: int) -> tuple[int, ...]:
-    """The `count` of `areas` (ascending, the last always among them) that need the least padding.
+    """The `count` levels, chosen among `areas`, that need the least padding.
 
-    Each area is padded to the next level. Not every choice is tried: of 40 areas there are too many.
+    The areas are in ascending order. Each is padded to the next level, so the last area is always a level. There are
+    too many choices to try them all, so the best levels are built up from the best levels of fewer areas.
     """
 
     @cache
     def best(end: int, count: int) -> tuple[int, tuple[int, ...]]:
-        """For the first `end` areas with `count` levels, the last of them a level: their sum as padded, the levels."""
+        """The best `count` levels for the first `end` areas, after the sum of these areas as padded."""
         top = areas[end - 1]
         if count == 1:
             return end * top, (top,)
@@ -216,10 +229,10 @@ def _levels(areas: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def _at_least(levels: Sequence[int], count: int) -> int:
-    """The first of `levels` that holds `count`.
+    """The first of the ascending `levels` that is `count` or more.
 
     Raises:
-        ValueError: none does.
+        ValueError: none is.
     """
     for level in levels:
         if level >= count:

@@ -1,4 +1,4 @@
-"""Label embeddings, each encoded once: text depends on the label alone."""
+"""The embeddings of labels. An embedding depends on its label alone, so each label is encoded once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 @dataclass
 class CacheCounts:
-    """How often a label was found, and how often it had to be encoded."""
+    """How often a label was in the cache, and how often it had to be encoded."""
 
     hits: int = 0
     misses: int = 0
 
 
 class TextCache:
-    """Embeddings by label text; beyond `size` labels the least recently used is dropped."""
+    """Embeddings by label, for up to `size` labels; the least recently used are dropped to make room."""
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], size: int) -> None:
         self._encode = encode
@@ -33,16 +33,16 @@ class TextCache:
         return len(self._embeddings)
 
     def remember(self, labels: Iterable[str], embeddings: Iterable[Tensor]) -> None:
-        """Keep `embeddings` [K, E] that are known already, such as those exported with the model."""
+        """Keep `embeddings` [K, E] that are there already, such as those exported with the model."""
         for label, embedding in zip(labels, embeddings, strict=True):
-            # A copy: a row of a larger tensor would keep all of that tensor alive.
+            # Copied, because a row would keep the whole tensor that it is a part of in memory.
             self._embeddings[label] = embedding.clone()
 
     def embeddings(self, labels: Sequence[str]) -> Tensor:
         """Unit embeddings of `labels`: [K, E]. Labels that are not in the cache are encoded together.
 
         Raises:
-            ValueError: a label that the text tower cannot take; nothing is remembered then.
+            ValueError: the text tower cannot take one of them; then none is remembered.
         """
         found = {label: self._embeddings[label] for label in labels if label in self._embeddings}
         new = list(dict.fromkeys(label for label in labels if label not in found))

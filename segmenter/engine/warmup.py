@@ -1,4 +1,7 @@
-"""Running every shape once before the first request, the most used first."""
+"""Warm-up: every shape is run before the first request, the most used shapes first.
+
+Without it, the first request of each shape would wait until the device has prepared or compiled that shape.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What was run, and what was left out: the first request of a cold shape waits for its compilation."""
+    """The graphs that were run, and the cold ones that were not: the first request for a cold one waits for it."""
 
     warm: tuple[Graph, ...]
     cold: tuple[Graph, ...]
@@ -25,7 +28,7 @@ class WarmUp:
 
 
 def warm_up(network: Network, limits: HpuParams) -> WarmUp:
-    """Run the shapes of `network`, within the limits in time and memory where its device compiles each of them."""
+    """Run the shapes of `network`. On a device that compiles each of them, stop at the `limits` in time and memory."""
     graphs = _graphs(network)
     start = time.perf_counter()
     for done, graph in enumerate(graphs):

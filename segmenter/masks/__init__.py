@@ -1,1 +1,1 @@
-"""From scores to a mask: resized score maps, sliding windows, and the best label of each pixel."""
+"""From scores to a mask: score maps are resized, windows are merged, and each pixel gets its best label."""

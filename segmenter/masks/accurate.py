@@ -1,8 +1,11 @@
 """Accurate mode: lang-seg's published evaluation, with several scales, mirror images and a sliding window.
 
-lang-seg adds up whole maps of all labels at the image's size, 14 GB for 24 megapixels and 150 labels. Here the scores
-of each window stay at the network's own resolution (a quarter of the window's pixels), and rows of the sum are made
-from them when they are asked for.
+The image is resized to each scale and cut into windows. Each window goes through the network, as it is and mirrored.
+The scores of all of them are merged into one score map.
+
+lang-seg merges whole maps of all labels at the image's size. For 24 megapixels and 150 labels they take 14 GB. Here the
+scores of each window stay at the network's own resolution, which has a quarter of the window's pixels. Rows of the sum
+are computed from them when a caller needs these rows.
 """
 
 from __future__ import annotations
@@ -31,22 +34,25 @@ from lseg_serve.segmenter.preprocessing.buckets import BLACK
 
 @dataclass(frozen=True)
 class Crop:
-    """What goes through the network in one piece: one window of one image at one scale, or its mirror image."""
+    """One input of the network: one window of one image at one scale, mirrored or not."""
 
-    image: int  # which of the images
-    scale: int
-    window: int
+    image: int  # index into the images
+    scale: int  # index into the scales
+    window: int  # index into the windows of that scale
     mirrored: bool
     pixels: Tensor  # float32 [3, crop_size, crop_size], -1..1
 
 
 @dataclass(frozen=True)
 class WindowedScores:
-    """Scores at one scale: the mean over the windows that cover a pixel. A map of the scaled image's size."""
+    """The score map of one scale, at the scaled image's size.
+
+    A pixel's scores are the mean over the windows that cover it.
+    """
 
     plan: ScalePlan
     crop_size: int
-    scores: Sequence[Tensor]  # of each window, float32 [K, h, w], at half the window's size
+    scores: Sequence[Tensor]  # one for each window: float32 [K, h, w], at half the window's size
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,7 +60,10 @@ class WindowedScores:
         return self.scores[0].shape[0], self.plan.height, self.plan.width
 
     def rows(self, index: Tensor) -> Tensor:
-        """The rows `index`; each window's scores are doubled with aligned corners, as the network's last step does."""
+        """The rows `index`.
+
+        Each window's scores are doubled in size with aligned corners, as the network's last step does.
+        """
         total = torch.zeros(self.shape[0], len(index), self.plan.width)
         counts = torch.zeros(len(index), self.plan.width)
         for window, scores in zip(self.plan.windows, self.scores, strict=True):
@@ -69,7 +78,7 @@ class WindowedScores:
 
 
 class ScoreCollector:
-    """Takes the scores of one image's crops as they come from the network, and has its map when all are there."""
+    """Collects the scores of one image's crops, and gives its score map once `missing` is 0."""
 
     def __init__(self, height: int, width: int, params: AccurateParams) -> None:
         self._size = (height, width)
@@ -79,7 +88,10 @@ class ScoreCollector:
         self.missing = sum(len(plan.windows) for plan in self._plans) * params.passes
 
     def add(self, crop: Crop, scores: Tensor) -> None:
-        """Take `scores` float32 [K, h, w] of one crop; mirror images are turned back. Doubling commutes with that."""
+        """Take the `scores` float32 [K, h, w] of one crop.
+
+        A mirrored crop's scores are mirrored back here. They are doubled in size later; the order does not matter.
+        """
         if crop.mirrored:
             scores = scores.flip(-1)
         windows = self._scores[crop.scale]
@@ -88,7 +100,7 @@ class ScoreCollector:
         self.missing -= 1
 
     def sum_at(self, height: int, width: int) -> ScoreMap:
-        """The sum over scales and mirror images, resized to a size: [K, height, width]."""
+        """The sum over scales and mirror images, resized to [K, height, width]."""
         rule: Rule = "corners" if self._params.resize == "bilinear" else "nearest"
         scales = []
         for plan, windows in zip(self._plans, self._scores, strict=True):
@@ -97,7 +109,7 @@ class ScoreCollector:
         return SummedScoreMap(scales)
 
     def sum(self) -> ScoreMap:
-        """The same at the image's own size: what lang-seg's evaluation returns."""
+        """The sum over scales and mirror images at the image's own size, as lang-seg's evaluation returns it."""
         return self.sum_at(*self._size)
 
     def overview(self) -> Tensor:
@@ -107,7 +119,7 @@ class ScoreCollector:
 
 
 def make_crops(images: Sequence[npt.NDArray[np.uint8]], params: AccurateParams) -> Iterator[Crop]:
-    """Every crop of `images` [H, W, 3], one image after the other."""
+    """All crops of `images` [H, W, 3], one image after the other."""
     rule: Rule = "corners" if params.resize == "bilinear" else "nearest"
     for image_index, image in enumerate(images):
         height, width = image.shape[:2]
@@ -121,7 +133,7 @@ def make_crops(images: Sequence[npt.NDArray[np.uint8]], params: AccurateParams) 
 
 
 def _cut(scaled: Tensor, window: Window, crop_size: int) -> Tensor:
-    """The window of `scaled` [3, H, W], black to the right and below where it hangs over."""
+    """The pixels of one window of `scaled` [3, H, W], padded with black to the right and below."""
     pixels = torch.full((3, crop_size, crop_size), BLACK)
     rows = slice(window.top, window.top + window.height)
     columns = slice(window.left, window.left + window.width)

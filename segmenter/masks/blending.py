@@ -1,16 +1,17 @@
 """The labels of a resized score map, without resizing it where neighbouring pixels agree.
 
-Only the best label of each pixel is wanted. Bilinear resizing blends four neighbouring scores, with weights from 0 to 1
-that sum to 1. Where one label is the best in all four, it is the best in the blend too. Only where the neighbours
-differ must the blend be computed. The best labels of a small map, with the pixels between them to be found:
+Resizing the scores of all labels is slow, and only the best label of each pixel is needed. Bilinear resizing blends the
+scores of four neighbours, with weights from 0 to 1 that sum to 1. Where one label is the best in all four, it is the
+best in the blend, too. The blend must be computed only where the neighbours differ. An example: A and B are the best
+labels of a small map, and the dots are pixels of the resized map.
 
-    A . . . A . . . B      between A and A, above A and A: A, nothing to compute
+    A . . . A . . . B      among four A: the label is A, and nothing is computed
     .       .       .
-    .   A   .   ?   .      between A and B: blend the scores of these pixels alone
+    .   A   .   ?   .      among A and B: the scores of this pixel are blended
     A . . . A . . . B
 
-That is exact, and most pixels of most masks lie inside a segment. Where a map is resized twice, the second step asks
-the first for the scores of a few pixels, and only those are computed in between.
+The labels are exact. It is fast because most pixels of most masks lie inside a segment. Where a map is resized twice,
+the second step needs the scores of only a few pixels of the first, and the first computes only these.
 """
 
 from __future__ import annotations
@@ -29,45 +30,48 @@ from torch.nn import functional as F
 
 from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, Rule, ScoreMap, positions
 
-# NumPy does what is small here: it selects, counts and compares several times faster than torch.
+# NumPy selects, counts and compares here, because it does that several times faster than torch.
 Labels = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int32]  # no map has 2 ** 31 pixels, and NumPy's own take twice the bytes
+Places = npt.NDArray[np.int32]  # enough, as no map has 2 ** 31 pixels; int64 would take twice the bytes
 Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-# Elements that are worked on at a time: 2 MB of float32.
-_ELEMENTS = 500_000
+# Pixels are blended in parts of this many elements at a time: 2 MB of float32.
+PART_ELEMENTS = 500_000
 _NEIGHBOURS = 4
-# Costs as measured, in the time that it takes to move one score: of a pixel that is blended by itself, besides its
-# scores; of a pixel that is looked up for that, and of each of its scores, which serve two others as well.
-_BLEND = 4
-_LOOK_UP, _PICK = 20, 1 / 3
+# Costs, as measured. The unit is the time that it takes to move one score.
+BLEND_COST = 4  # to blend a single pixel, on top of moving its scores
+_LOOK_UP = 20  # to look up a single pixel of the source
+_PICK = 1 / 3  # to take one score of such a pixel, which about three blended pixels share
 
 
 class TooMixedError(Exception):
-    """A map of scores without segments, which is faster resized as a whole."""
+    """Neighbouring pixels differ so often that resizing the whole map is faster."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Each of T places along an axis as a blend of two neighbours along another."""
+    """How rows (or columns) are resized: each of T target rows is a blend of two neighbouring source rows."""
 
-    neighbours: Places  # [T, 2]: one and the next, or the same twice at the end
-    weights: Shares  # [T, 2], 0..1
+    neighbours: Places  # [T, 2]: the two source rows; at the end twice the same
+    weights: Shares  # [T, 2], 0..1, which sum to 1
 
 
 class Labelled(Protocol):
-    """A map [K, H, W] whose labels are known, and of its scores those that are asked for."""
+    """A score map [K, H, W]: its labels are there already, its scores are computed for the pixels that are needed."""
 
     labels: Labels  # [H, W]: the first label with the highest score
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
-        """The scores of `pixels` [...], counted row by row: a table float32 [M, K], and the row of each in it [...]."""
+        """The scores of `pixels` [...], which are numbered row by row.
+
+        Returns a table of scores float32 [M, K], and for each of `pixels` its row in that table [...].
+        """
         ...
 
 
 class Given:
-    """Scores that are there: float32 [K, H, W], K up to 255."""
+    """A score map that is held whole: float32 [K, H, W], K up to 255."""
 
     def __init__(self, scores: Tensor) -> None:
         _, self.labels = best_labels(scores)
@@ -75,7 +79,11 @@ class Given:
         self._asked = 0
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
-        """As `Labelled` says. Most masks need few pixels; for many the table of all is made instead, and kept."""
+        """See `Labelled`.
+
+        Most masks need the scores of few pixels, and these are copied. If many are needed, a table of all pixels is
+        faster. It is made once and kept.
+        """
         self._asked += pixels.size
         if self._asked * (_LOOK_UP + _PICK * len(self._scores)) >= self._scores.numel():
             return self._table, pixels
@@ -88,30 +96,39 @@ class Given:
 
 
 class Blended:
-    """Another map, resized."""
+    """A resized score map."""
 
-    def __init__(self, source: Labelled, count: int, rows: Axis, columns: Axis) -> None:
-        """The labels of all pixels, from the `count` scores of those that need them.
+    def __init__(
+        self,
+        source: Labelled,
+        count: int,
+        rows: Axis,
+        columns: Axis,
+        *,
+        part_elements: int = PART_ELEMENTS,
+        blend_cost: float = BLEND_COST,
+    ) -> None:
+        """Find the labels of all pixels; only pixels between differing neighbours need their `count` scores.
 
         Raises:
-            TooMixedError: these are too many.
+            TooMixedError: so many pixels need their scores that resizing the whole map is faster.
         """
         self._source = source
         self._first_rows, self._first_columns = rows.neighbours[:, 0], columns.neighbours[:, 0]
-        # Of the four neighbours of a pixel, what its row [H, 4] and its column [W, 4] have to say.
+        # The four neighbours of a pixel and their weights follow from its row [H, 4] and its column [W, 4].
         width = source.labels.shape[1]
         self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
         mixed = self._nearest(_mixed(source.labels))
-        if np.count_nonzero(mixed) * (count + _BLEND) > mixed.size * count:
+        if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
-        for pixels in _parts(mixed, max(1, _ELEMENTS // max(count, _NEIGHBOURS))):
+        for pixels in _parts(mixed, count, part_elements):
             _, self.labels.reshape(-1)[pixels] = best_labels(_transposed(self._blends(pixels)))
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
-        """As `Labelled` says: each pixel is blended once."""
+        """See `Labelled`. A pixel that is asked for several times is blended once."""
         distinct, rows = _distinct(pixels)
         return self._blends(distinct), rows
 
@@ -126,14 +143,17 @@ class Blended:
         return _bags(places, table, weights)
 
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """For every pixel the one of `values` [h, w] that the first of its neighbours has."""
+        """`values` [h, w] of the source at the target's size: each pixel takes the value of its first neighbour."""
         return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
 
 
-def blended_labels(scores: ScoreMap) -> Labels | None:
-    """The first label with the highest score, [H, W], for a map that was resized, once or more.
+def blended_labels(
+    scores: ScoreMap, *, part_elements: int = PART_ELEMENTS, blend_cost: float = BLEND_COST
+) -> Labels | None:
+    """The labels [H, W] of a map that was resized once or more; None for any other map.
 
-    None for any other map, and where resizing all is faster.
+    A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
+    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label.
     """
     steps: list[ResizedScoreMap] = []
     while isinstance(scores, ResizedScoreMap):
@@ -147,17 +167,21 @@ def blended_labels(scores: ScoreMap) -> Labels | None:
             height, width = labelled.labels.shape
             if (height, width) != (step.height, step.width):
                 rows, columns = _axis(height, step.height, step.rule), _axis(width, step.width, step.rule)
-                labelled = Blended(labelled, len(scores.scores), rows, columns)
+                labelled = Blended(
+                    labelled, len(scores.scores), rows, columns, part_elements=part_elements, blend_cost=blend_cost
+                )
     except TooMixedError:
         return None
     return labelled.labels
 
 
 def best_labels(scores: Tensor) -> tuple[Tensor, Labels]:
-    """The highest of `scores` float32 [K, ...], K up to 255, and the first label that has it: float32 and uint8 [...].
+    """The best score of each place and its label, from `scores` float32 [K, ...] with K up to 255.
 
-    As pooling with a window of K x 1 over an image that has a channel for each place: its way for channels that come
-    last in memory, which they do, takes vectors of them and keeps the indices, and `max(dim=0)` does not.
+    Returns the highest scores, float32 [...], and the first label that has each, uint8 [...].
+
+    This is max pooling with a window of K x 1 over an image that has one channel for each place. It is faster than
+    `max(dim=0)`: torch's pooling handles many channels at once where they lie side by side in memory, as they do here.
     """
     places = scores.reshape(1, len(scores), 1, -1).permute(0, 3, 1, 2)
     best, labels = F.max_pool2d(places, (len(scores), 1), return_indices=True)
@@ -165,17 +189,17 @@ def best_labels(scores: Tensor) -> tuple[Tensor, Labels]:
 
 
 def _bags(places: Places, table: Tensor, weights: Shares) -> Tensor:
-    """For each row of `places` [N, 4] the sum of these rows of `table` [M, K] times their `weights`: [N, K]."""
+    """Weighted sums [N, K] of rows of `table` [M, K]: each adds the four rows in `places` [N, 4] times `weights`."""
     return F.embedding_bag(torch.from_numpy(places), table, per_sample_weights=torch.from_numpy(weights), mode="sum")
 
 
 def _transposed(table: Tensor) -> Tensor:
-    """[N, K] -> [K, N], by OpenCV, because torch takes nine times as long."""
+    """`table` [N, K] -> [K, N]. OpenCV does it, because torch takes nine times as long."""
     return torch.from_numpy(cv2.transpose(table.numpy())).view(table.shape[1], table.shape[0])
 
 
 def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
-    """Where a pixel of `labels` [H, W], the next in its row and the two below them are not all alike: [H, W]."""
+    """Whether a pixel of `labels` [H, W], the next one in its row and the two below them differ: [H, W]."""
     across = labels[:, 1:] != labels[:, :-1]
     mixed = np.zeros(labels.shape, dtype=np.bool_)
     mixed[:, :-1] = across
@@ -184,10 +208,14 @@ def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
     return mixed
 
 
-def _parts(chosen: npt.NDArray[np.bool_], most: int) -> Iterator[Places]:
-    """The places [N] of the `chosen` [H, W], counted row by row, up to `most` at a time."""
+def _parts(chosen: npt.NDArray[np.bool_], count: int, elements: int) -> Iterator[Places]:
+    """The places [N] of the `chosen` pixels [H, W], counted row by row.
+
+    They come in parts, so that the `count` scores of a part have at most about `elements` elements.
+    """
     height, width = chosen.shape
-    strip = max(1, _ELEMENTS // width)
+    most = max(1, elements // max(count, _NEIGHBOURS))
+    strip = max(1, elements // width)
     for top in range(0, height, strip):
         found = (np.flatnonzero(chosen[top : top + strip]) + top * width).astype(np.int32)
         for start in range(0, len(found), most):
@@ -195,7 +223,10 @@ def _parts(chosen: npt.NDArray[np.bool_], most: int) -> Iterator[Places]:
 
 
 def _distinct(values: Places) -> tuple[Places, Places]:
-    """The `values`, each once and in order, and where each of them lies there. `np.unique` would sort them."""
+    """The distinct `values` in ascending order, and for each value its place among them.
+
+    `np.unique` does the same, but sorts, which is slower.
+    """
     least = values.min()
     local = values - least
     seen = np.zeros(local.max() + 1, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Scores of the network -> a mask at the image's own size, a strip of rows at a time."""
+"""From the network's scores to a mask at the image's own size, a strip of rows at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
-from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, ScoreMap, strips
+from lseg_serve.segmenter.masks.score_maps import (
+    MOST_STRIP_ELEMENTS,
+    DenseScoreMap,
+    ResizedScoreMap,
+    ScoreMap,
+    strips,
+)
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
 UNLABELLED = 255
@@ -18,17 +24,18 @@ UNLABELLED = 255
 
 @dataclass(frozen=True)
 class Mask:
-    """The label of every pixel and, where asked for, how sure the network is of each label."""
+    """The label of each pixel. On request also how sure the network is of each label."""
 
     indices: npt.NDArray[np.uint8]  # [H, W]: index into the labels, 255 where unlabelled
-    mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels, 0 where it has none
+    mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels; 0 if it has none
 
 
 def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ScoreMap:
-    """Logits [K, height, width] of `scores` float32 [K, h, w] (the network's, at half the bucket's size).
+    """Logits [K, height, width] at the image's size, from the network's `scores` float32 [K, h, w].
 
-    Resized to the bucket with aligned corners, as lang-seg's last step does; from there to the image's size with pixel
-    centres aligned, as the image came to the bucket.
+    The scores have half the bucket's size. They are resized to the bucket with aligned corners, as lang-seg's last
+    step does. From there they are resized to the image's size with aligned pixel centres, because that is how the
+    image was resized to the bucket.
     """
     return ResizedScoreMap(
         ResizedScoreMap(DenseScoreMap(scores), bucket.height, bucket.width, "corners"), height, width, "centres"
@@ -36,18 +43,31 @@ def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> Sc
 
 
 def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = False, temperature: float = 1.0) -> Mask:
-    """The mask of `logits` [K, H, W]: at each pixel the label with the highest.
+    """The mask of `logits` [K, H, W]: each pixel gets the label with the highest logit.
 
-    A pixel whose softmax, of the logits divided by `temperature`, stays below `threshold` (0..1) is unlabelled. The
-    softmax costs more than all the rest and is left out where nobody asks.
+    A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
+    divided by `temperature`. It costs more than all the rest, so it is computed only for a threshold or mean scores.
+    Without it, `blended_labels` is tried first, which is faster for most masks.
     """
     labels = blended_labels(logits) if threshold <= 0 and not with_scores else None
     if labels is not None:
         return Mask(labels, None)
+    return mask_by_strips(logits, threshold=threshold, with_scores=with_scores, temperature=temperature)
+
+
+def mask_by_strips(
+    logits: ScoreMap,
+    *,
+    threshold: float = 0.0,
+    with_scores: bool = False,
+    temperature: float = 1.0,
+    strip_elements: int = MOST_STRIP_ELEMENTS,
+) -> Mask:
+    """As `make_mask`, but every pixel's logits are resized, in strips of at most `strip_elements` elements."""
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)
-    for top, strip in strips(logits):
+    for top, strip in strips(logits, strip_elements):
         best, chosen = best_labels(strip)
         if threshold > 0 or with_scores:
             if temperature != 1:

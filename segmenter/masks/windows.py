@@ -1,4 +1,4 @@
-"""Where the windows of accurate mode lie: lang-seg's arithmetic of scales, sides and strides."""
+"""Where the windows of accurate mode lie. The arithmetic of scales, sides and strides is lang-seg's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lseg_serve.segmenter.config import AccurateParams
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a scaled image that one window shows, in pixels; the rest of the window is padding."""
+    """The part of a scaled image that lies in one window, in pixels. The rest of the window is padding."""
 
     top: int
     left: int
@@ -20,7 +20,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ScalePlan:
-    """An image at one scale: its size there, and the windows that cover it, row by row."""
+    """An image's size at one scale, and the windows that cover it, row by row."""
 
     height: int
     width: int
@@ -28,14 +28,15 @@ class ScalePlan:
 
 
 def plan_scales(height: int, width: int, params: AccurateParams) -> tuple[ScalePlan, ...]:
-    """The plan for each scale of an image of `height` x `width` pixels."""
+    """For an image of `height` x `width` pixels, the plan of each scale."""
     return tuple(_plan(height, width, scale, params) for scale in params.scales)
 
 
 def scaled_size(height: int, width: int, base_size: int, scale: float) -> tuple[int, int]:
-    """Height and width at a scale: the long side is ceil(base_size * scale), the short one in proportion, halves up.
+    """An image's height and width at a scale.
 
-    A side is at least 1 pixel, where lang-seg would fail.
+    The long side is ceil(base_size * scale). The short side is in proportion, and halves are rounded up. It is at
+    least 1 pixel; lang-seg would fail on a side of 0.
     """
     long_side = math.ceil(base_size * scale)
     if height > width:
@@ -54,6 +55,6 @@ def _plan(height: int, width: int, scale: float, params: AccurateParams) -> Scal
 
 
 def _starts(side: int, params: AccurateParams) -> list[int]:
-    """Where windows begin along a side: at every stride, until one reaches the end."""
+    """Where windows begin along a side: one every stride, until a window reaches the end of the side."""
     beyond_first = max(0, side - params.crop_size)
     return [index * params.stride for index in range(math.ceil(beyond_first / params.stride) + 1)]

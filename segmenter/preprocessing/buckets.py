@@ -1,4 +1,4 @@
-"""Shape buckets: the few image sizes that the network ever sees."""
+"""Image buckets: the few image sizes that go through the network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lseg_serve.segmenter.config import StaticImageSizeParams
 
-# Multiples of this halve evenly down to the coarsest level of every backbone, as lang-seg needs.
+# Sides are multiples of this, so that they halve evenly down to the coarsest level of every backbone.
 _MULTIPLE = 32
 
-BLACK = -1.0  # as the network sees it
+BLACK = -1.0  # the value of a black pixel in the network's range of -1..1
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +52,7 @@ def _rounded(side: float) -> int:
 def choose_bucket(buckets: tuple[Bucket, ...], height: int, width: int) -> Bucket:
     """The bucket for an image of `height` x `width` pixels: nearest in aspect ratio, then in short side.
 
-    Both are compared as factors, so that twice and half are equally far. Any size has a bucket.
+    Both are compared as factors, so that twice and half as much are equally far away. Any size has a bucket.
     """
 
     def distance(bucket: Bucket) -> tuple[float, float]:
@@ -66,8 +66,9 @@ def choose_bucket(buckets: tuple[Bucket, ...], height: int, width: int) -> Bucke
 def resize_to_bucket(image: npt.NDArray[np.uint8], bucket: Bucket) -> Tensor:
     """`image` [H, W, 3], 0..255, stretched to the bucket and scaled to -1..1: float32 [3, height, width].
 
-    Stretched and not padded, because padding takes part in the attention and would change the answer. The stretch is
-    at most half-way to the next ratio, and the mask is stretched back. Shrinking averages over the pixels it covers.
+    The image is stretched and not padded, because padding takes part in the attention and would change the mask. The
+    stretch is small, at most half-way to the next ratio, and the mask is stretched back. Where the image shrinks, each
+    new pixel is an average of those that it covers.
     """
     if image.shape[:2] != (bucket.height, bucket.width):
         size = (bucket.width, bucket.height)

@@ -1,4 +1,4 @@
-"""Bytes of an image file -> upright RGB pixels, or an error that says what is wrong with them."""
+"""From the bytes of an image file to upright RGB pixels, or an error that says what is wrong with the bytes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, U
 
 Pixels = npt.NDArray[np.uint8]
 
-# The formats of photos and of annotation tools. Pillow's others stay closed: some of them start other programs.
-Image.init()  # an explicit list of formats is looked up without loading any
+# Only the formats of photos and of annotation tools are opened. Some of Pillow's others start other programs.
+Image.init()  # loads the formats, because Image.open does not where it is given a list of them
 IMAGE_FORMATS = tuple(
     name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
 )
 
-# The limit on pixels is this module's, checked before anything is decoded; Pillow's own would only warn.
+# This module checks the number of pixels before it decodes them. Pillow's own check would only warn.
 Image.MAX_IMAGE_PIXELS = None
 
-# The longest side of a JPEG, and of any image: one row of scores for 255 labels then takes 67 MB and not gigabytes.
+# The longest side that a JPEG can have is the limit for all formats. One row of scores for 255 labels then takes 67 MB
+# at most, and not gigabytes.
 _LONGEST_SIDE = 65_535
 
-_JPEGS = ("JPEG", "MPO")  # an MPO is several, one behind the other
+_JPEGS = ("JPEG", "MPO")  # an MPO file is several JPEGs, one after the other
 _JPEG_END = b"\xff\xd9"
-# A progressive JPEG has about ten scans; each further one is a pass over the whole image for a few bytes of file.
+# A progressive JPEG has about ten scans. Each scan costs a pass over the whole image, but takes only a few bytes of
+# the file, so a small file with many scans could keep a worker busy for very long.
 _MOST_SCANS = 100
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those with a length behind them, and the end
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # the markers that a length follows, and the end marker
 _SCAN, _END = 0xDA, _JPEG_END[1]
 
-# By EXIF orientation, what makes stored pixels upright. OpenCV does it several times faster than Pillow or NumPy.
+# For each EXIF orientation, what turns the pixels upright. OpenCV is several times faster than Pillow or NumPy.
 _TURNS: dict[object, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
@@ -47,30 +49,31 @@ _TURNS: dict[object, Callable[[Pixels], Pixels]] = {
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
-# PPM as decimal text: half a minute to decode at the size of an upload.
+# PPM as decimal text is not served, because one as large as an upload may be takes half a minute to decode.
 _PLAIN_PPM = (b"P1", b"P2", b"P3")
 
-# First bytes that only an image has, so that one cut short within its header is not called something else.
+# The first bytes of image files. A file that begins with them and ends within its header is reported as truncated, and
+# not as something else than an image.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 
-# Whatever Pillow's decoders raise for damaged files.
+# The exceptions that Pillow's decoders raise for damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
 
 
 def decode_image(data: bytes, max_pixels: int) -> Pixels:
     """The first frame of the image file `data`, upright by its EXIF orientation, as RGB uint8 [H, W, 3].
 
-    Transparent pixels are laid over white, as viewers show them; 16-bit grey keeps its upper 8 bits.
+    Transparent pixels are blended with white, as viewers show them. Of 16-bit grey the upper 8 bits are kept.
 
     Raises:
-        UnsupportedImageError: no image, or a kind of image that is not served.
-        ImageTooLargeError: more than `max_pixels` pixels, found before any of them is decoded.
+        UnsupportedImageError: not an image, or of a format that is not served.
+        ImageTooLargeError: more than `max_pixels` pixels, or too long a side; checked before pixels are decoded.
         InvalidImageError: empty, truncated or damaged.
     """
     if not data:
         raise InvalidImageError("the image is empty (0 bytes)")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which a served image may well have
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is no reason to refuse an image
         image = _open(data)
         if image.width * image.height > max_pixels:
             raise ImageTooLargeError(
@@ -107,7 +110,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _scans(data: bytes) -> int:
-    """How many scans a JPEG has, up to the end of its first picture; counting stops above what is accepted."""
+    """The number of scans of a JPEG, or of the first image in an MPO. Counting stops above what is accepted."""
     position, scans = 2, 0
     while scans <= _MOST_SCANS and (found := _JPEG_MARKER.search(data, position)):
         if data[found.start() + 1] == _END:
@@ -118,21 +121,22 @@ def _scans(data: bytes) -> int:
 
 
 def _whole_jpeg(data: bytes, image: Image.Image) -> Pixels | None:
-    """The pixels of a JPEG by OpenCV, not turned: Pillow's own values sooner, and without its copies of them.
+    """The pixels of a JPEG, decoded by OpenCV and not turned; None where OpenCV cannot be used.
 
-    None for any other `image`, for one in CMYK, and for one whose end is missing, which OpenCV would pad with grey.
+    OpenCV gives the same values as Pillow, but faster and with fewer copies. It cannot be used for other formats and
+    for CMYK. Nor is it used where the end of the file is missing, which it would silently replace by grey.
     """
     if image.format not in _JPEGS or image.mode not in ("L", "RGB") or not data.endswith(_JPEG_END):
         return None
     pixels = None
-    with suppress(cv2.error):  # Pillow says what is wrong
+    with suppress(cv2.error):  # then Pillow tries, and says what is wrong
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     return pixels if pixels is not None and pixels.shape == (image.height, image.width, 3) else None
 
 
 def _loaded(image: Image.Image) -> Pixels:
-    """The pixels of any image that is open, not turned."""
+    """The pixels of an open image of any format, decoded by Pillow and not turned."""
     try:
         image.load()
     except MemoryError:
@@ -143,15 +147,19 @@ def _loaded(image: Image.Image) -> Pixels:
 
 
 def _as_16_bits(image: Image.Image) -> Image.Image:
-    """Pillow reads a PGM of 16 bits as 32-bit integers, which no other file that is served may hold."""
+    """`image` with 16 bits a pixel, if it is a PGM of 16 bits. Pillow reads these as 32-bit integers."""
     if image.mode == "I" and image.format == "PPM":
         return Image.fromarray(np.asarray(image).astype(np.uint16))
     return image
 
 
 def _orientation(image: Image.Image) -> object:
-    """What EXIF says, once the pixels are there: Pillow turns a TIFF itself, and a PNG may say it behind them."""
-    with suppress(*_DAMAGED):  # broken EXIF does not make the pixels any less usable
+    """The EXIF orientation; None without one. It must be read once the pixels are loaded.
+
+    Before that, a PNG may not have been read as far as its EXIF, and a TIFF still has an orientation that Pillow
+    removes as it turns the pixels itself.
+    """
+    with suppress(*_DAMAGED):  # with broken EXIF the pixels are still usable
         return image.getexif().get(ExifTags.Base.Orientation)
     return None
 
@@ -164,4 +172,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image

@@ -1,4 +1,4 @@
-"""The check of labels: what a client sends becomes distinct texts that the text network can take."""
+"""The check of a client's labels: they must be distinct texts that the text tower can take."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lseg_serve.segmenter.errors import InvalidLabelsError
 
 
 def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
-    """`labels` trimmed, in their order.
+    """`labels` in their order, without spaces around them.
 
     Raises:
-        InvalidLabelsError: there are none or too many; or one is no text, empty, too long, unprintable, or given
-            twice. Two labels are the same if CLIP cleans them to the same text: it ignores case and spaces,
-            repairs Unicode and resolves HTML entities.
+        InvalidLabelsError: there are none or too many; or one is not a text, is empty, too long or unprintable, or is
+            given twice. Two labels are the same if CLIP cleans them to the same text: it ignores case and repeated
+            spaces, repairs Unicode and resolves HTML entities.
     """
     if isinstance(labels, str):
         raise InvalidLabelsError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")

@@ -82,6 +82,13 @@ def _log(server: LocalServer) -> str:
     return (server.logs / "model_log.log").read_text(errors="replace")
 
 
+def _compilations(server: LocalServer) -> list[int]:
+    """How many graphs were compiled before the response to each request, since the request before it."""
+    text = (server.logs / "ts_log.log").read_text(errors="replace")
+    reports = re.findall(r"result=\[METRICS\]LSegGraphCompilations\.Count:(\d+)\|.*,([\w-]+), pattern", text)
+    return [int(count) for count in {request: count for count, request in reports}.values()]  # each is logged twice
+
+
 def _cards(server: LocalServer) -> list[str]:
     """The card of each worker that says it is ready, in the order of the log."""
     return re.findall(r"Ready on hpu \(GAUDI2, module (\d), lazy, float32\)", _log(server))
@@ -95,6 +102,10 @@ def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer,
         assert answer.headers["X-LSeg-Device"] == "hpu"
         mask = np.asarray(Image.open(io.BytesIO(answer.content)))
         assert (mask == cpu.segment(image, LABELS).mask).mean() > 0.999
+    assert eventually(lambda: len(_compilations(server)) == len(SIZES), COPIED), _compilations(server)
+    at_start, *later = _compilations(server)  # the first request reports what warm-up compiled
+    assert at_start > 0
+    assert later == [0] * (len(SIZES) - 1)
     assert "graphs were compiled while requests waited" not in _log(server)
 
 

@@ -1,4 +1,4 @@
-"""Masks equal what torch gives for the whole picture in one go, whatever the size and however many strips it takes."""
+"""Masks equal what torch gives for the whole image in one go, whatever the size and however many strips it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lseg_serve.segmenter.masks import blending, score_maps
-from lseg_serve.segmenter.masks.mask import UNLABELLED, Mask, bucket_logits, make_mask
+from lseg_serve.segmenter.masks.blending import blended_labels
+from lseg_serve.segmenter.masks.mask import UNLABELLED, Mask, bucket_logits, make_mask, mask_by_strips
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from tests.support.memory import PEAK
 
@@ -61,13 +61,9 @@ def _assert_argmax(indices: npt.NDArray[np.uint8], logits: Tensor) -> None:
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
 @pytest.mark.parametrize("strip", [8_000_000, 7 * 300 * 5, 1], ids=["one strip", "several strips", "row by row"])
-def test_the_mask_is_the_argmax_of_the_resized_logits(
-    size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(score_maps, "_MOST_STRIP_ELEMENTS", strip)
-    monkeypatch.setattr("lseg_serve.segmenter.masks.mask.blended_labels", lambda _: None)
+def test_the_mask_is_the_argmax_of_the_resized_logits(size: tuple[int, int], strip: int) -> None:
     scores = _scores(7)
-    mask = _mask(scores, BUCKET, *size)
+    mask = mask_by_strips(bucket_logits(scores, BUCKET, *size), strip_elements=strip)
     assert mask.indices.dtype == np.uint8
     assert mask.indices.shape == size
     assert mask.mean_scores is None
@@ -76,14 +72,10 @@ def test_the_mask_is_the_argmax_of_the_resized_logits(
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
 @pytest.mark.parametrize("elements", [1_000_000, 500], ids=["at once", "in parts"])
-def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
-    size: tuple[int, int], elements: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blending, "_ELEMENTS", elements)
-    monkeypatch.setattr(blending, "_BLEND", 0)
+def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(size: tuple[int, int], elements: int) -> None:
     scores = _scores(7)
     scores[5] = scores[2]  # of two equal labels the first is meant
-    labels = blending.blended_labels(bucket_logits(scores, BUCKET, *size))
+    labels = blended_labels(bucket_logits(scores, BUCKET, *size), part_elements=elements, blend_cost=0)
     assert labels is not None
     assert labels.shape == size
     assert 5 not in labels
@@ -93,16 +85,16 @@ def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(
 def test_a_map_without_segments_is_resized_as_a_whole() -> None:
     noise = torch.randn(7, 32, 48, generator=torch.Generator().manual_seed(0))
     logits = bucket_logits(noise, BUCKET, 130, 180)
-    assert blending.blended_labels(logits) is None
+    assert blended_labels(logits) is None
     _assert_argmax(make_mask(logits).indices, _logits(noise, 130, 180))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 300), (30, 211)])
-def test_strips_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_change_nothing(size: tuple[int, int]) -> None:
     scores = _scores(7)
     whole = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
-    monkeypatch.setattr(score_maps, "_MOST_STRIP_ELEMENTS", 7 * size[1] * 11)
-    strips = _mask(scores, BUCKET, *size, threshold=0.4, with_scores=True)
+    logits = bucket_logits(scores, BUCKET, *size)
+    strips = mask_by_strips(logits, threshold=0.4, with_scores=True, strip_elements=7 * size[1] * 11)
     assert (strips.indices != whole.indices).mean() < 1e-4  # where two labels tie to the last bit
     assert strips.mean_scores is not None
     assert whole.mean_scores is not None

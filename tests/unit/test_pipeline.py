@@ -236,11 +236,17 @@ def test_an_unforeseen_error_while_an_answer_is_written_spares_the_others(
     assert [answer.body for answer in answers[:3]] == [answer.body for answer in alone[:3]]
 
 
-def test_what_a_client_sends_stays_out_of_the_log(segmenter: Segmenter, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_client_sends_stays_out_of_the_log(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the most detailed level, nor an error with its traceback, shows it."""
+    _failing_for(monkeypatch, 20, RuntimeError("the network broke"))
     caplog.set_level(logging.DEBUG)
     headers = {"Authorization": f"Bearer {SECRET}", "X-LSeg-Labels": "cat,dog"}
     assert _answers(segmenter, [({"body": GOOD[0][0]["image"]}, headers)])[0].status == 200
     assert _answers(segmenter, [({"body": bytearray(b"hello")}, headers)])[0].status == 415
+    assert _answers(segmenter, [({"body": bytearray(encoded(noise(20, 20)))}, headers)])[0].status == 500
+    assert "the network broke" in caplog.text
     assert "hunter2" not in caplog.text
 
 

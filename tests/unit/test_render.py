@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lseg_serve.handler.formats.colors import hex_color, legend, palette
-from lseg_serve.handler.formats.png import LEGEND_KEY, colored, mask_png, overlaid, rgb_png
+from lseg_serve.handler.formats.png import colored, mask_png, overlaid, rgb_png
 from lseg_serve.segmenter import UNLABELLED
 from tests.support.pictures import Pixels, noise
 
@@ -77,8 +77,7 @@ def test_pixel_values_stay_indices_where_few_of_them_occur() -> None:
 def test_the_mask_png_carries_its_legend_in_any_language() -> None:
     image = Image.open(io.BytesIO(mask_png(_mask(), LABELS)))
     image.load()
-    found = json.loads(image.info[LEGEND_KEY])
-    assert LEGEND_KEY == "legend"
+    found = json.loads(image.info["legend"])
     assert [entry["name"] for entry in found] == LABELS
     assert found == legend(LABELS)
 

@@ -1,9 +1,12 @@
-"""The text cache: each label is encoded once, and the answer never depends on what is remembered."""
+"""The text cache: each label is encoded once, and the result never depends on what is remembered."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -122,9 +125,19 @@ def test_cached_embeddings_are_those_of_the_network(small_net: LSeg) -> None:
 
 def test_a_label_kept_does_not_keep_the_others_of_its_request() -> None:
     """A row of a larger tensor would hold all of it in memory for as long as the label is remembered."""
-    cache = TextCache(Encoder(), size=1_000)
+    encoded: list[weakref.ref[np.ndarray]] = []
+
+    def encode(labels: Sequence[str]) -> Tensor:
+        memory = np.zeros((len(labels), 2), np.float32)
+        encoded.append(weakref.ref(memory))
+        return torch.from_numpy(memory)  # the tensor and its rows keep `memory` alive
+
+    cache = TextCache(encode, size=1_000)
     cache.embeddings([f"label {number}" for number in range(200)])
-    assert cache._embeddings["label 7"].untyped_storage().nbytes() == 2 * 4
+    gc.collect()
+    assert len(cache) == 200
+    assert len(encoded) == 1
+    assert encoded[0]() is None
 
 
 def test_the_tokenizer_forgets_words_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +145,9 @@ def test_the_tokenizer_forgets_words_before_they_fill_the_memory(monkeypatch: py
     before = text_encoder.tokenize(["traffic light"])
     for number in range(100):
         text_encoder.tokenize([f"w{number}ord"])
-    from clip import clip  # after the model, which makes it importable
+    # The tokenizer is a third party's and has no public way to see what it holds. `clip` is importable only after
+    # the model is.
+    from clip import clip
 
     assert len(clip._tokenizer.cache) < 60
     assert torch.equal(text_encoder.tokenize(["traffic light"]), before)
