@@ -22,6 +22,7 @@ PRECISIONS = (AUTO, *TOLERANCES)
 # What is tried for each kind of target, in this order, before float32 is taken.
 _TRIED = {
     "cpu-amx": ("bfloat16", "int8"),
+    "cpu-avx512-bf16": ("int8", "bfloat16"),
     "cpu-vnni": ("int8",),
     "cpu": (),
     "cuda": ("bfloat16",),
@@ -49,10 +50,12 @@ def _tried_here(config: Config) -> tuple[str, ...]:
     kind = kind_at_hand(config)
     if kind != "cpu":
         return _TRIED[kind]
-    if torch.cpu._is_amx_tile_supported():
-        return _TRIED["cpu-amx"]
-    there = {"int8": int8.unavailable_reason() is None, "bfloat16": torch.cpu._is_avx512_bf16_supported()}
-    return tuple(precision for precision, supported in there.items() if supported)
+    has_amx = torch.cpu._is_amx_tile_supported()
+    there = {
+        "int8": int8.unavailable_reason() is None,
+        "bfloat16": has_amx or torch.cpu._is_avx512_bf16_supported(),
+    }
+    return tuple(precision for precision in _TRIED["cpu-amx" if has_amx else "cpu-avx512-bf16"] if there[precision])
 
 
 def choose_precision(precisions: Sequence[str], make: Callable[[str], LSeg], reference: Reference) -> tuple[LSeg, str]:
@@ -70,6 +73,7 @@ def choose_precision(precisions: Sequence[str], make: Callable[[str], LSeg], ref
         seconds = measured_seconds(net, reference.pixels)
         if _is_accurate(Difference.between(logits, seconds, reference), precision):
             return net, precision
+        del net  # its memory is needed for the next
     return make(otherwise), otherwise
 
 
