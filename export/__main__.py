@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -83,7 +84,8 @@ def _options() -> Options:
 def _report(options: Options, summary: Summary, seconds: float) -> None:
     architecture = summary.architecture
     backbone = preset_name(architecture) or f"{architecture.backbone} of width {architecture.width}"
-    serve = f"python -m server start --model-store {options.output} --model {options.name}={options.archive.name}"
+    served = ["--model-store", str(options.output), "--model", f"{options.name}={options.archive.name}"]
+    serve = f"python -m server start {shlex.join(served)}"
     print(
         f"{summary.archive}: {summary.bytes / 1e6:.0f} MB in {seconds:.0f} s\n"
         f"  network    {backbone}, {summary.parameters / 1e6:.1f} M parameters, {summary.precision}\n"

@@ -90,17 +90,15 @@ class LocalServer:
         """Start the server with `models` ("name=file") of `model_store`, and return while they still load.
 
         Raises:
-            ServerError: the server runs already, or something else listens on one of its ports.
+            ServerError: the server runs already, something else listens on one of its ports, or the run folder cannot
+                be written to.
             FileNotFoundError: there is no Java.
         """
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
         self._check_ports()
         temporary = self.run_folder / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        for old in self.logs.glob("*.log"):
-            old.unlink()
+        self._make_folders(temporary, self.logs)
         # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models. Two servers that shared these
         # folders would clash.
         own = {"TMPDIR": temporary, "TEMP": temporary, "LOG_LOCATION": self.logs, "METRICS_LOCATION": self.logs}
@@ -173,6 +171,19 @@ class LocalServer:
                         f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port); "
                         "stop it, or choose another port"
                     )
+
+    def _make_folders(self, temporary: Path, logs: Path) -> None:
+        """Make both, and remove the logs of the last run: a failure that they tell of is not this run's."""
+        try:
+            temporary.mkdir(parents=True, exist_ok=True)
+            logs.mkdir(parents=True, exist_ok=True)
+            for old in logs.glob("*.log"):
+                old.unlink()
+        except OSError as error:
+            raise ServerError(
+                f"the run folder {self.run_folder} cannot be written to ({error}); "
+                "accepted: --run-folder with a folder that this user may write to"
+            ) from error
 
     def _let_logs_settle(self) -> None:
         """Wait until the logs stop growing: TorchServe notices a worker's death before it copies its last lines."""

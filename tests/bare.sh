@@ -18,7 +18,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
-system=${BARE:-$(mktemp --directory)}
+system=$(readlink --canonicalize "${BARE:-$(mktemp --directory)}")
 mounts=(proc dev)
 # A package index in a folder of this machine must be seen from inside, too.
 mapfile -t indexes < <(pip config list 2>/dev/null | grep -oE "(file://)?/[^ ',\"]+" | sed 's#^file://##' | cut -d/ -f2 | sort -u)
@@ -26,9 +26,22 @@ for name in "${indexes[@]}"; do
     case $name in opt | srv | mnt) mounts+=("$name") ;; esac
 done
 
+mapfile -t settings < <(env | grep -iE '^(PIP_[A-Z_]*|https?_proxy|no_proxy)=' || true)
+inside() {
+    chroot "$system" /usr/bin/env -i HOME=/root LANG=C "${settings[@]}" \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        bash -c "cd /work/clone && $1"
+}
 clean_up() {
-    for name in "${mounts[@]}"; do umount "$system/$name" 2>/dev/null || true; done
-    [ -n "${BARE:-}" ] || rm -rf --one-file-system "$system"
+    # A server that a failed command left would keep the folders busy.
+    if [ -e "$system/work/clone/.run/tmp/.model_server.pid" ]; then inside "make stop" || true; fi
+    for name in "${mounts[@]}"; do umount --lazy "$system/$name" 2>/dev/null || true; done
+    # A folder of this machine that is still mounted would be emptied: it can lie on the same file system.
+    if grep --quiet --fixed-strings " $system/" /proc/mounts; then
+        echo "$system is left: something is still mounted in it" >&2
+    elif [ -z "${BARE:-}" ]; then
+        rm -rf --one-file-system "$system"
+    fi
 }
 trap clean_up EXIT
 
@@ -52,12 +65,9 @@ if [ -d "$checkout/../shared/golden" ]; then
     cp -r "$checkout/../shared/golden" "$system/work/shared/"
 fi
 
-mapfile -t settings < <(env | grep -iE '^(PIP_[A-Z_]*|https?_proxy|no_proxy)=' || true)
 for command in "$@"; do
     echo "[bare] $command"
     SECONDS=0
-    chroot "$system" /usr/bin/env -i HOME=/root LANG=C "${settings[@]}" \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        bash -c "cd /work/clone && $command"
+    inside "$command"
     echo "[bare] $command: done in $SECONDS s"
 done

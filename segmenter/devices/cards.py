@@ -36,16 +36,23 @@ def claim_card(folder: Path) -> CardClaim | None:
         folder: the folder of the lock files, which must be the same for all workers.
 
     Raises:
-        DeviceError: all cards are taken, or the environment names modules that are not numbers.
+        DeviceError: all cards are taken, the environment names modules that are not numbers, or `folder` cannot be
+            written to.
     """
     modules = visible_modules()
     if not modules:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
-    for module in modules:
-        claim = _try_to_claim(module, folder)
-        if claim is not None:
-            return claim
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for module in modules:
+            claim = _try_to_claim(module, folder)
+            if claim is not None:
+                return claim
+    except OSError as error:
+        raise DeviceError(
+            f"hpu.card_locks is {str(folder)!r}, where no lock can be made ({error}); "
+            "accepted: a folder that this user may write to"
+        ) from error
     raise DeviceError(
         f"all {len(modules)} Gaudi cards (modules {', '.join(map(str, modules))}) are taken by other workers; "
         f"accepted: up to {len(modules)} workers on this machine"
@@ -68,7 +75,8 @@ def visible_modules() -> list[int]:
 
 
 def _try_to_claim(module: int, folder: Path) -> CardClaim | None:
-    lock = FileLock(folder / f"module-{module}.lock", mode=0o600, blocking=False)
+    # Any thread may give the card back, not only the one that took it.
+    lock = FileLock(folder / f"module-{module}.lock", mode=0o600, blocking=False, thread_local=False)
     try:
         lock.acquire()
     except Timeout:

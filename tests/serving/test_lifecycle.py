@@ -198,6 +198,14 @@ def test_ports_in_use_are_reported(server: LocalServer, archive: Path, tmp_path:
         second.start(archive.parent, ["lseg=lseg.mar"])
 
 
+def test_a_run_folder_that_cannot_be_written_to_is_reported(tmp_path: Path) -> None:
+    """A file lies in its way here; the folder of another user ends alike."""
+    (tmp_path / "file").touch()
+    server = LocalServer(tmp_path / "file" / "run", free_addresses())
+    with pytest.raises(ServerError, match=r"file/run cannot be written to .* accepted: --run-folder"):
+        server.start(tmp_path, ["lseg=lseg.mar"])
+
+
 def test_a_missing_archive_is_reported(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     server = LocalServer(tmp_path / "run", free_addresses())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def test_a_killed_processes_card_is_free_again(tmp_path: Path) -> None:
         holder.wait()
     again = claim_card(tmp_path)
     assert again is not None and again.module == 3
+
+
+def test_a_card_that_another_thread_gives_back_is_free_again(tmp_path: Path) -> None:
+    claim = claim_card(tmp_path)
+    assert claim is not None and claim.module == 3
+    thread = threading.Thread(target=claim.release)
+    thread.start()
+    thread.join()
+    again = claim_card(tmp_path)
+    assert again is not None and again.module == 3
+
+
+def test_a_folder_that_cannot_hold_locks_is_named(tmp_path: Path) -> None:
+    """A file lies in its way here; a home folder that is not writable, or is there for another user, ends alike."""
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        DeviceError, match=r"hpu\.card_locks is '.*file/cards', .*accepted: a folder that this user may"
+    ):
+        claim_card(tmp_path / "file" / "cards")
 
 
 def test_a_module_that_the_environment_names_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
