@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
-from lseg_serve.server.local import HOME, LocalServer, ServerError
+from lseg_serve.server.local import HOME, Addresses, LocalServer, ServerError, port_option
 
 
 def main() -> int:
     """Start or stop the server, as the command line says, and return the exit status."""
     arguments = _parser().parse_args()
-    server = LocalServer(arguments.run_folder)
     if arguments.command == "stop":
-        print("server stopped" if server.stop() else "no server was running")
+        print("server stopped" if LocalServer(arguments.run_folder).stop() else "no server was running")
         return 0
+    ports = {port.name: getattr(arguments, f"{port.name}_port") for port in fields(Addresses)}
+    server = LocalServer(arguments.run_folder, Addresses(**ports))
     try:
         server.stop()
         server.start(arguments.model_store, [arguments.model])
         name = arguments.model.partition("=")[0]
         print(f"waiting for the model {name} (logs in {server.logs})", file=sys.stderr)
         server.wait_until_ready(name)
-    except (ServerError, FileNotFoundError) as error:
+    except (ServerError, OSError) as error:
         print(f"server not started: {error}", file=sys.stderr)
         server.stop()
         return 1
@@ -39,8 +41,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     start.add_argument("--model-store", type=Path, default=HOME / "model_store")
     start.add_argument("--model", default="lseg=lseg.mar", help="name=file (default: %(default)s)")
+    for port in fields(Addresses):
+        start.add_argument(
+            port_option(port.name),
+            dest=f"{port.name}_port",
+            type=_port,
+            default=port.default,
+            metavar="PORT",
+            help="on 127.0.0.1 (default: %(default)s)",
+        )
     commands.add_parser("stop", help="stop the server and everything it started")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; a port is a number from 1 to 65535")
+    return int(text)
 
 
 if __name__ == "__main__":

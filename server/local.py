@@ -64,6 +64,11 @@ class Addresses:
         }
 
 
+def port_option(name: str) -> str:
+    """The option of `python -m server start` that sets the port `name` of `Addresses`."""
+    return f"--{name.replace('_', '-')}-port"
+
+
 @dataclass(frozen=True)
 class LocalServer:
     """A server, running or not. Its folder and its ports identify it."""
@@ -164,13 +169,14 @@ class LocalServer:
 
     def _check_ports(self) -> None:
         """Refuse ports in use: this server could not start, and requests would go to whoever listens there."""
-        for name, port in asdict(self.addresses).items():
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    raise ServerError(
-                        f"something listens on 127.0.0.1:{port} already ({name.replace('_', ' ')} port); "
-                        "stop it, or choose another port"
-                    )
+        busy = {name: port for name, port in asdict(self.addresses).items() if _listens(port)}
+        if busy:
+            taken = [f"on 127.0.0.1:{port} already ({name.replace('_', ' ')} port)" for name, port in busy.items()]
+            options = " ".join(f"{port_option(name)} PORT" for name in busy)
+            raise ServerError(
+                f"something listens {', '.join(taken)}; "
+                f"stop it, or choose other ports: python -m server start {options}"
+            )
 
     def _make_folders(self, temporary: Path, logs: Path) -> None:
         """Make both, and remove the logs of the last run: a failure that they tell of is not this run's."""
@@ -204,6 +210,11 @@ class LocalServer:
     def _explain(self, what: str) -> str:
         lines = (self._log("model_log.log") or self._log("ts_log.log") or self._log("console.log")).splitlines()
         return "\n".join([f"{what}; the end of its log in {self.logs}:", *lines[-25:]])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _provide_kill(folder: Path) -> Path | None:

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,37 @@ def test_the_server_of_the_project_starts_and_stops_by_its_command(archive: Path
         stop = subprocess.run([*command, "stop"], cwd=PROJECT, capture_output=True, text=True)
     assert "server stopped" in stop.stdout
     assert eventually(lambda: not _listens(8080), 30)
+
+
+def _server(run_folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "server", "--run-folder", str(run_folder), *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_takes_other_ports(archive: Path, tmp_path: Path) -> None:
+    """In a folder with a space in its name; another user of the machine who wants the same ports is told what to do."""
+    addresses = free_addresses()
+    ports = {f"--{name.replace('_', '-')}-port": str(port) for name, port in asdict(addresses).items()}
+    start = ["start", "--model-store", str(archive.parent), *chain(*ports.items())]
+    try:
+        first = _server(tmp_path / "a folder", *start)
+        assert first.returncode == 0, first.stderr
+        assert f"serving {addresses.inference_url}/predictions/lseg" in first.stdout
+        second = _server(tmp_path / "second", *start)
+    finally:
+        stop = _server(tmp_path / "a folder", "stop")
+    assert "server stopped" in stop.stdout
+    assert second.returncode == 1
+    for option, port in ports.items():
+        assert f"127.0.0.1:{port} already" in second.stderr
+        assert f"{option} PORT" in second.stderr
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_the_command_refuses_what_is_no_port(port: str, tmp_path: Path) -> None:
+    run = _server(tmp_path, "start", f"--metrics-port={port}")
+    assert run.returncode == 2
+    assert f"'{port}' is not a port; a port is a number from 1 to 65535" in run.stderr
 
 
 def _listens(port: int) -> bool:
