@@ -22,6 +22,9 @@ from lseg_serve.server.java import java_environment
 PROJECT = Path(__file__).resolve().parent.parent
 # Where archives and logs go unless told otherwise: in the checkout, or in the current folder of an installed copy.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
+# Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
+_SOCKET_PATH_BYTES = 107
+_SOCKET_NAME = ".ts.sock.9000"
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
 _SETTLE_POLLS = 20
@@ -95,13 +98,14 @@ class LocalServer:
         """Start it with `models` ("name=file") of `model_store`, and return while they load.
 
         Raises:
-            ServerError: it runs already, or something else listens on one of its ports.
+            ServerError: it runs already, its folder's path is too long, or something else listens on one of its ports.
             FileNotFoundError: no Java.
         """
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
-        self._check_ports()
         temporary = self.run_folder / "tmp"
+        self._check_socket_path(temporary)
+        self._check_ports()
         temporary.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         for old in self.logs.glob("*.log"):
@@ -146,10 +150,13 @@ class LocalServer:
 
     def workers(self, model: str) -> list[dict[str, Any]]:
         """The workers of `model` as the management API describes them; empty where nothing answers yet."""
-        try:
-            answer = requests.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
-        except requests.ConnectionError:
-            return []
+        with requests.Session() as session:
+            # A proxy for the internet, named by the environment (http_proxy), cannot reach this machine's loopback.
+            session.trust_env = False
+            try:
+                answer = session.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
+            except requests.ConnectionError:
+                return []
         return list(answer.json()[0]["workers"]) if answer.ok else []
 
     def stop(self) -> bool:
@@ -166,6 +173,14 @@ class LocalServer:
         for orphan in alive:
             orphan.kill()
         return True
+
+    def _check_socket_path(self, temporary: Path) -> None:
+        excess = len(os.fsencode(temporary.resolve() / _SOCKET_NAME)) - _SOCKET_PATH_BYTES
+        if excess > 0:
+            raise ServerError(
+                f"the path of the run folder {self.run_folder} is {excess} bytes too long for the workers' sockets; "
+                "choose a shorter one: python -m server --run-folder FOLDER start"
+            )
 
     def _check_ports(self) -> None:
         """Refuse ports in use: whoever listens there would answer for this server, which cannot start."""

@@ -83,7 +83,7 @@ def test_coloured_truth_and_damaged_files_are_refused(tmp_path: Path) -> None:
         read_truth(path, TruthRule.offset(3))
     assert read_truth(path, TruthRule.white_on_black()).tolist() == [[0, 0]]
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(EvaluationError, match="cannot be read as a picture"):
+    with pytest.raises(EvaluationError, match="cannot be read as an image"):
         read_truth(path, TruthRule.offset(3))
 
 
