@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# The server, its client and the tests talk over loopback, which a proxy for the internet cannot reach. Programs prefer
+# either spelling, so both get the same value.
+export no_proxy := $(or $(no_proxy),$(NO_PROXY)),127.0.0.1,localhost
+export NO_PROXY := $(no_proxy)
+
 # Without a checkpoint of one's own, the bundled model is served: it knows drawn scenes, so it gets one.
 ifdef CHECKPOINT
 EXPORT := "$(CHECKPOINT)"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import requests
 from PIL import Image
 
 _WORKER_GONE = "Worker died."  # TorchServe's message
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ClientError(RuntimeError):
@@ -53,6 +55,8 @@ class LSegClient:
         self._url = f"{url.rstrip('/')}/predictions/{model}"
         self._timeout = timeout
         self._session = requests.Session()
+        # A proxy that the environment names (http_proxy) cannot reach this machine's loopback.
+        self._session.trust_env = urlsplit(url).hostname not in _LOOPBACK
 
     def __enter__(self) -> LSegClient:
         return self

@@ -22,6 +22,9 @@ from lseg_serve.server.java import java_environment
 PROJECT = Path(__file__).resolve().parent.parent
 # The default place for archives and logs: the checkout, or the current folder if the package is installed.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
+# Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
+_SOCKET_PATH_BYTES = 107
+_SOCKET_NAME = ".ts.sock.9000"
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
 _SETTLE_POLLS = 20
@@ -96,13 +99,14 @@ class LocalServer:
 
         Raises:
             ServerError: the server runs already, something else listens on one of its ports, or the run folder cannot
-                be written to.
+                be written to, or its path is too long for sockets.
             FileNotFoundError: there is no Java.
         """
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
-        self._check_ports()
         temporary = self.run_folder / "tmp"
+        self._check_socket_path(temporary)
+        self._check_ports()
         self._make_folders(temporary, self.logs)
         # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models. Two servers that shared these
         # folders would clash.
@@ -145,10 +149,13 @@ class LocalServer:
 
     def workers(self, model: str) -> list[dict[str, Any]]:
         """The workers of `model` as the management API describes them; none while it does not respond."""
-        try:
-            response = requests.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
-        except requests.ConnectionError:
-            return []
+        with requests.Session() as session:
+            # A proxy for the internet, named by the environment (http_proxy), cannot reach this machine's loopback.
+            session.trust_env = False
+            try:
+                response = session.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
+            except requests.ConnectionError:
+                return []
         return list(response.json()[0]["workers"]) if response.ok else []
 
     def stop(self) -> bool:
@@ -166,6 +173,14 @@ class LocalServer:
         for orphan in alive:
             orphan.kill()
         return True
+
+    def _check_socket_path(self, temporary: Path) -> None:
+        excess = len(os.fsencode(temporary.resolve() / _SOCKET_NAME)) - _SOCKET_PATH_BYTES
+        if excess > 0:
+            raise ServerError(
+                f"the path of the run folder {self.run_folder} is {excess} bytes too long for the workers' sockets; "
+                "choose a shorter one: python -m server --run-folder FOLDER start"
+            )
 
     def _check_ports(self) -> None:
         """Refuse ports in use: this server could not start, and requests would go to whoever listens there."""

@@ -81,4 +81,6 @@ def _try_to_claim(module: int, folder: Path) -> CardClaim | None:
         lock.acquire()
     except Timeout:
         return None
+    # For people who ask which process has which card. Not in the lock's own file: each try to lock it empties that.
+    (folder / f"module-{module}.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
     return CardClaim(module, lock)

@@ -176,7 +176,7 @@ def _all_ready(server: LocalServer) -> bool:
 
 def _holders(folder: Path) -> dict[str, int]:
     """The process that took each card last."""
-    return {path.stem: int(path.read_text() or 0) for path in (folder / "locks").glob("*.lock")}
+    return {path.stem: int(path.read_text() or 0) for path in (folder / "locks").glob("*.pid")}
 
 
 def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, folder: Path) -> None:

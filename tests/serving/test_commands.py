@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import psutil
@@ -19,7 +20,7 @@ from PIL import Image
 from lseg_serve.server import LocalServer
 from lseg_serve.server.java import java_environment
 from tests.conftest import PROJECT
-from tests.serving.conftest import free_addresses
+from tests.serving.conftest import free_addresses, running
 from tests.support.waiting import eventually
 
 PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
@@ -27,7 +28,7 @@ PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
 
 def _client(server: LocalServer, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "client", *arguments, "--url", server.addresses.inference_url]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -146,6 +147,30 @@ def test_the_command_refuses_what_is_no_port(port: str, tmp_path: Path) -> None:
     run = _server(tmp_path, "start", f"--metrics-port={port}")
     assert run.returncode == 2
     assert f"'{port}' is not a port; a port is a number from 1 to 65535" in run.stderr
+
+
+@pytest.mark.parametrize(("length", "refused"), [(89, False), (90, True)])
+def test_a_run_folder_too_deep_for_sockets_is_refused_at_once(length: int, refused: bool, tmp_path: Path) -> None:
+    """A socket's path holds 107 bytes on Linux; /tmp/.ts.sock.9000 takes 18 of them."""
+    with TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short) / ("é" + "x" * (length - len(f"{short}/é".encode())))
+        run = _server(folder, "start", "--model-store", str(tmp_path / "nowhere"))
+        assert run.returncode == 1
+        assert ("1 bytes too long for the workers' sockets" in run.stderr) == refused, run.stderr
+        assert folder.exists() != refused
+
+
+def test_a_proxy_for_the_internet_is_not_asked_for_loopback(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = LocalServer(tmp_path, free_addresses()).addresses.inference_url
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, nowhere)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with running(archive, tmp_path / "run") as server:
+        run = _client(server, str(PHOTO), "--labels", "cat,other", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
 
 
 def _listens(port: int) -> bool:
