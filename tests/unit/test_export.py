@@ -123,6 +123,7 @@ def test_the_manifests_say_where_the_model_came_from(
     assert len(manifest["label_set"]["labels"]) == 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive_format", ["default", "tgz"])
 def test_the_same_input_gives_the_same_bytes(archive_format: ArchiveFormat, options: Options) -> None:
     options = replace(options, archive_format=archive_format)
