@@ -157,7 +157,6 @@ def test_a_run_folder_too_deep_for_sockets_is_refused_at_once(length: int, refus
         run = _server(folder, "start", "--model-store", str(tmp_path / "nowhere"))
         assert run.returncode == 1
         assert ("1 bytes too long for the workers' sockets" in run.stderr) == refused, run.stderr
-        assert folder.exists() != refused
 
 
 def test_a_proxy_for_the_internet_is_not_asked_for_loopback(
