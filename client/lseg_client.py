@@ -54,9 +54,7 @@ class LSegClient:
     def __init__(self, url: str = "http://127.0.0.1:8080", model: str = "lseg", timeout: float = 600) -> None:
         self._url = f"{url.rstrip('/')}/predictions/{model}"
         self._timeout = timeout
-        self._session = requests.Session()
-        # A proxy that the environment names (http_proxy) cannot reach this machine's loopback.
-        self._session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+        self._session = session_for(url)
 
     def __enter__(self) -> LSegClient:
         return self
@@ -99,6 +97,13 @@ class LSegClient:
 
     def _post(self, image: bytes, fields: dict[str, str]) -> requests.Response:
         return self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
+
+
+def session_for(url: str) -> requests.Session:
+    """A session for requests to `url`. A proxy that the environment names cannot reach this machine's loopback."""
+    session = requests.Session()
+    session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+    return session
 
 
 def _lost_its_worker(response: requests.Response) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from lseg_serve.client import ClientError, LSegClient, Mask
+from lseg_serve.client import ClientError, LSegClient, Mask, session_for
 from lseg_serve.evaluation.errors import EvaluationError
 from lseg_serve.evaluation.journal import Journal, Record, cells_of
 from lseg_serve.evaluation.metrics import confusion_matrix
@@ -47,7 +47,8 @@ class Session:
 def check_server(server: Server) -> None:
     """Raise EvaluationError if no server responds."""
     try:
-        requests.get(f"{server.url.rstrip('/')}/ping", timeout=30)
+        with session_for(server.url) as session:
+            session.get(f"{server.url.rstrip('/')}/ping", timeout=30)
     except requests.RequestException as error:
         raise EvaluationError(f"no server responds at {server.url}: {error}") from error
 

@@ -27,10 +27,10 @@ from lseg_serve.segmenter.errors import (
     SegmenterError,
     UnsupportedImageError,
 )
-from lseg_serve.segmenter.jobs import Job, Pixels, Segmentation
+from lseg_serve.segmenter.jobs import Job, Segmentation
 from lseg_serve.segmenter.masks.mask import UNLABELLED
 from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket, choose_bucket, make_buckets, resize_to_bucket
-from lseg_serve.segmenter.preprocessing.images import IMAGE_FORMATS, decode_image
+from lseg_serve.segmenter.preprocessing.images import IMAGE_FORMATS, Pixels, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
 from lseg_serve.segmenter.segmenter import Segmenter
 

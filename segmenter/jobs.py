@@ -10,8 +10,7 @@ from torch import Tensor
 
 from lseg_serve.segmenter.masks.mask import Mask
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
-
-Pixels = npt.NDArray[np.uint8]
+from lseg_serve.segmenter.preprocessing.images import Pixels
 
 
 @dataclass(frozen=True)

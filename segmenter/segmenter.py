@@ -29,12 +29,12 @@ from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
 from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
-from lseg_serve.segmenter.jobs import EncodedLabels, Job, Pixels, Segmentation, Task
+from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
 from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
 from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
 from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
-from lseg_serve.segmenter.preprocessing.images import decode_image
+from lseg_serve.segmenter.preprocessing.images import Pixels, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
 
 logger = logging.getLogger(__name__)

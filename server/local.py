@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import requests
 
+from lseg_serve.client import session_for
 from lseg_serve.server.java import java_environment
 
 # The checkout, or the folder of the installed package. Both contain config/.
@@ -98,8 +99,8 @@ class LocalServer:
         """Start the server with `models` ("name=file") of `model_store`, and return while they still load.
 
         Raises:
-            ServerError: the server runs already, something else listens on one of its ports, or the run folder cannot
-                be written to, or its path is too long for sockets.
+            ServerError: the server runs already, something else listens on one of its ports, the run folder cannot be
+                written to or its path is too long for sockets, or TorchServe refuses what it is given.
             FileNotFoundError: there is no Java.
         """
         if self.process() is not None:
@@ -126,7 +127,9 @@ class LocalServer:
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
         command += ["--model-store", str(model_store), "--models", *models]
         with (self.logs / "console.log").open("w") as console:
-            subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True, check=True)
+            run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
+        if run.returncode != 0:
+            raise ServerError(self._explain("TorchServe refused to start"))
 
     def wait_until_ready(self, model: str, seconds: float = 600) -> None:
         """Wait until all workers of `model` are ready. /ping does not tell: it responds with 200 while models load.
@@ -149,9 +152,7 @@ class LocalServer:
 
     def workers(self, model: str) -> list[dict[str, Any]]:
         """The workers of `model` as the management API describes them; none while it does not respond."""
-        with requests.Session() as session:
-            # A proxy for the internet, named by the environment (http_proxy), cannot reach this machine's loopback.
-            session.trust_env = False
+        with session_for(self.addresses.management_url) as session:
             try:
                 response = session.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
             except requests.ConnectionError:

@@ -206,6 +206,15 @@ def test_a_run_folder_that_cannot_be_written_to_is_reported(tmp_path: Path) -> N
         server.start(tmp_path, ["lseg=lseg.mar"])
 
 
+def test_a_missing_model_store_is_reported(tmp_path: Path) -> None:
+    server = LocalServer(tmp_path / "run", free_addresses())
+    with pytest.raises(
+        ServerError, match=r"(?s)TorchServe refused to start.*--model-store directory not found: .*absent"
+    ):
+        server.start(tmp_path / "absent", ["lseg=lseg.mar"])
+    assert server.process() is None
+
+
 def test_a_missing_archive_is_reported(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     server = LocalServer(tmp_path / "run", free_addresses())

@@ -348,13 +348,19 @@ BAD_ARCHIVES = {
 }
 
 
+@pytest.fixture
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which unpacked copies of archives are made."""
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
 @pytest.mark.parametrize("name", BAD_ARCHIVES)
 def test_a_file_that_is_no_archive_is_refused_and_leaves_nothing_behind(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, unpacked: Path
 ) -> None:
-    unpacked = tmp_path / "unpacked"
-    unpacked.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(unpacked))
     path = tmp_path / name
     BAD_ARCHIVES[name](path)
     with pytest.raises(ArchiveError, match=name):
@@ -372,11 +378,8 @@ def _small_archive(net: LSeg, path: Path) -> None:
 
 
 def test_the_unpacked_copy_of_an_archive_goes_with_its_segmenter(
-    small_net: LSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_net: LSeg, tmp_path: Path, unpacked: Path
 ) -> None:
-    unpacked = tmp_path / "unpacked"
-    unpacked.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(unpacked))
     path = tmp_path / "small.mar"
     _small_archive(small_net, path)
     segmenter = Segmenter.load(path, CONFIG)
