@@ -24,6 +24,8 @@ from tests.conftest import PROJECT
 from tests.support.int8 import needs_int8
 from tests.support.networks import SMALL, fragile_network, save_checkpoint
 
+pytestmark = pytest.mark.slow  # whole exports, a minute together
+
 AMX = "torch.cpu._is_amx_tile_supported"
 BFLOAT16 = "torch.cpu._is_avx512_bf16_supported"
 VNNI = "torch.cpu._is_vnni_supported"
@@ -63,7 +65,6 @@ def _load(processes: int) -> Iterator[None]:
             process.wait()
 
 
-@pytest.mark.slow
 def test_a_busy_machine_writes_the_same_bytes(options: Options) -> None:
     first = export(options).archive.read_bytes()
     with _load(2):
@@ -77,7 +78,6 @@ def _clock(growth: float) -> Callable[[], float]:
     return lambda: next(readings)
 
 
-@pytest.mark.slow
 def test_what_the_clock_says_changes_nothing(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
     for growth in (1.3, 0.8):
