@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lseg_serve.segmenter.masks.mask import Mask
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
-from lseg_serve.segmenter.preprocessing.images import Pixels
+from lseg_serve.segmenter.preprocessing.decoding import Pixels
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
 from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
 from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
-from lseg_serve.segmenter.preprocessing.images import Pixels, decode_image
+from lseg_serve.segmenter.preprocessing.decoding import Pixels, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
 
 logger = logging.getLogger(__name__)

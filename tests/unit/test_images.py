@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, features
 
 from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, SegmenterError, UnsupportedImageError
-from lseg_serve.segmenter.preprocessing.images import decode_image
+from lseg_serve.segmenter.preprocessing.decoding import decode_image
 from tests.support.pictures import (
     ORIENTATION,
     PNG_SIGNATURE,

@@ -1,0 +1,78 @@
+"""What Pillow opens and decodes, as RGB."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
+from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES
+from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels
+
+# Only the formats of photos and of annotation tools are opened. Some of Pillow's others start other programs.
+Image.init()  # loads the formats, because Image.open does not where it is given a list of them
+IMAGE_FORMATS = tuple(
+    name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
+)
+
+# `check_size` checks the number of pixels before they are decoded. Pillow's own check would only warn.
+Image.MAX_IMAGE_PIXELS = None
+
+# The exceptions that Pillow's decoders raise for damaged files.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image file, its header read and its pixels not.
+
+    Raises:
+        UnsupportedImageError: not an image, or of a format that is not served.
+        InvalidImageError: its header is truncated or damaged.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    except UnidentifiedImageError as error:
+        if data.startswith(SIGNATURES):
+            raise InvalidImageError(
+                f"the image is truncated or damaged: its {len(data)} bytes hold no header"
+            ) from error
+        kinds = ", ".join(IMAGE_FORMATS)
+        raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
+    except DAMAGED as error:
+        raise InvalidImageError(f"the image is truncated or damaged: {error}") from error
+
+
+def loaded(image: Image.Image) -> Pixels:
+    """The pixels of an open image of any format, as RGB and not turned.
+
+    Raises:
+        UnsupportedImageError: its pixels have 32 bits.
+        InvalidImageError: it is truncated or damaged.
+    """
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except DAMAGED as error:
+        raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
+    return np.asarray(_as_rgb(_as_16_bits(image)))
+
+
+def _as_16_bits(image: Image.Image) -> Image.Image:
+    """`image` with 16 bits a pixel, if it is a PGM of 16 bits. Pillow reads these as 32-bit integers."""
+    if image.mode == "I" and image.format == "PPM":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image
