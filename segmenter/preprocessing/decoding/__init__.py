@@ -1,7 +1,7 @@
 """From the bytes of an image file to upright RGB pixels, or an error that says what is wrong with the bytes.
 
-`decode.py` is the way of a file. `kinds.py` tells what the bytes are, and refuses by name what is not served. Kinds that
-need their own care have a module each; `pillow.py` opens all others.
+`decode.py` is the way of a file. `kinds.py` tells what the bytes are, and refuses by name what is not served. Kinds
+that need their own care have a module each; `pillow.py` opens all others.
 """
 
 from lseg_serve.segmenter.preprocessing.decoding.decode import decode_image
