@@ -78,6 +78,13 @@ def _options() -> Options:
     told.add_argument("--arch-option", type=int, choices=(1, 2), help="1 bottleneck, 2 depthwise")
     told.add_argument("--block-depth", type=int, help="rounds of the block")
     told.add_argument("--activation", choices=ACTIVATIONS)
+    held = parser.add_argument_group("what else a checkpoint may hold")
+    held.add_argument("--tensors", metavar="NAME", help="which network to take of several, which the error names")
+    held.add_argument(
+        "--ignore-extra",
+        action="store_true",
+        help="drop what is no part of the network, such as a criterion or a running average; it is named",
+    )
     return Options(**vars(parser.parse_args()))
 
 

@@ -21,6 +21,7 @@ from lseg_serve.export.staging import publish, staging_folder
 from lseg_serve.export.verification import verify
 from lseg_serve.export.weights import prepare
 from lseg_serve.model import Architecture, LSeg, int8
+from lseg_serve.model.wholeness import listed
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def export(options: Options) -> Summary:
     """
     logger.info("[1/5] reading %s", options.checkpoint)
     plan = make_plan(options)
+    if plan.checkpoint.ignored:
+        logger.info("ignored, for it is no part of LSeg: %s", listed(list(plan.checkpoint.ignored)))
     output = plan.archive.parent
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,8 @@ class Options:
     arch_option: int | None = None
     block_depth: int | None = None
     activation: str | None = None
+    tensors: str | None = None
+    ignore_extra: bool = False
 
     @property
     def archive(self) -> Path:
@@ -98,7 +100,7 @@ def make_plan(options: Options) -> Plan:
             label_set=load_label_set(options.labels, config),
             precisions=precisions_to_try(options.precision, options.target, config),
             calibration=CalibrationImages.find(options.calibration),
-            checkpoint=read_checkpoint(options.checkpoint),
+            checkpoint=read_checkpoint(options.checkpoint, tensors=options.tensors, ignore_extra=options.ignore_extra),
             arch_option=options.arch_option,
             block_depth=options.block_depth,
             activation=options.activation,

@@ -5,12 +5,33 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from lseg_serve.model.words import shortened
+
 Backbone = Literal["vit", "resnet"]
 Activation = Literal["lrelu", "relu", "tanh"]
 ACTIVATIONS: tuple[Activation, ...] = ("lrelu", "relu", "tanh")
 
 # The first level lies at 1/4 of the input, each further one at half of the one before (DPT, arXiv 2103.13413).
 LEVEL_STRIDES = (4, 8, 16, 32)
+
+# The largest networks that are accepted: several times the largest that are published. A file can state any number.
+_MOST_BLOCKS = 256
+_MOST_CHANNELS = 16_384
+_BOUNDS = {
+    "patch_size": (1, 32),
+    "width": (1, _MOST_CHANNELS),
+    "depth": (4, _MOST_BLOCKS),
+    "heads": (1, _MOST_BLOCKS),
+    "position_grid": (1, 1024),
+    "features": (1, _MOST_CHANNELS),
+    "embedding": (1, _MOST_CHANNELS),
+    "text_width": (1, _MOST_CHANNELS),
+    "text_depth": (1, _MOST_BLOCKS),
+    "text_heads": (1, _MOST_BLOCKS),
+    "context_length": (3, 4096),
+    "vocabulary": (1, 10_000_000),
+    "block_depth": (0, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -52,19 +73,33 @@ class Architecture:
     def __post_init__(self) -> None:
         """Refuse what cannot be built, before any tensor is made."""
         if self.backbone not in ("vit", "resnet"):
-            raise ValueError(f"backbone is {self.backbone!r}; accepted: 'vit', 'resnet'")
+            raise ValueError(f"backbone is {shortened(self.backbone)}; accepted: 'vit', 'resnet'")
+        for name, (lowest, highest) in _BOUNDS.items():
+            _check_count(name, getattr(self, name), lowest, highest)
+        for name, highest in (("resnet_blocks", _MOST_BLOCKS), ("level_channels", _MOST_CHANNELS)):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != 4:
+                raise ValueError(f"{name} is {shortened(values)}; accepted: four whole numbers")
+            for value in values:
+                _check_count(name, value, 1, highest)
         if self.backbone == "vit" and self.patch_size not in (8, 16, 32):
             raise ValueError(f"patch_size is {self.patch_size}; accepted: 8, 16, 32")
         if self.backbone == "vit" and self.depth % 4:
             raise ValueError(f"depth is {self.depth}; accepted: a multiple of 4, one quarter for each level")
-        if self.arch_option not in (0, 1, 2):
-            raise ValueError(f"arch_option is {self.arch_option}; accepted: 0, 1, 2")
-        if type(self.block_depth) is not int or not 0 <= self.block_depth <= 100:
-            raise ValueError(f"block_depth is {self.block_depth!r}; accepted: a whole number from 0 to 100")
+        for width, heads in (("width", "heads"), ("text_width", "text_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width} is {getattr(self, width)}; accepted: a multiple of {heads}, {getattr(self, heads)}"
+                )
+        if type(self.arch_option) is not int or self.arch_option not in (0, 1, 2):
+            raise ValueError(f"arch_option is {shortened(self.arch_option)}; accepted: 0, 1, 2")
+        for name in ("batch_norm", "int8"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {shortened(getattr(self, name))}; accepted: true, false")
         if self.int8 and self.batch_norm:
             raise ValueError("int8 is true while batch_norm is; accepted: int8 layers where batch norms are folded")
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation is {shortened(self.activation)}; accepted: {', '.join(ACTIVATIONS)}")
 
     @property
     def stride(self) -> int:
@@ -81,14 +116,25 @@ class Architecture:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """The inverse of `as_dict`; an unknown name raises ValueError."""
+    def from_dict(cls, values: Any) -> Architecture:
+        """The inverse of `as_dict`.
+
+        Raises:
+            ValueError: no dictionary, an unknown name, or a value that is not accepted.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"the architecture is a {type(values).__name__}; accepted: names and values")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown architecture value {unknown[0]!r}; accepted: {', '.join(sorted(known))}")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**values)
+
+
+def _check_count(name: str, value: object, lowest: int, highest: int) -> None:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ValueError(f"{name} is {shortened(value)}; accepted: a whole number from {lowest} to {highest}")
 
 
 _VIT_L16 = Architecture()

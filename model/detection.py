@@ -12,7 +12,7 @@ from lseg_serve.model.checkpoint import Checkpoint
 from lseg_serve.model.errors import CheckpointError
 
 _HEAD_CHANNELS = 64  # in CLIP and in every ViT that LSeg was built on, an attention head has 64 channels
-_REGULARIZER = "scratch.head_block.depthwise.depthwise.weight"
+REGULARIZER = "scratch.head_block.depthwise.depthwise.weight"
 
 
 def detect_architecture(checkpoint: Checkpoint, stated: dict[str, Any]) -> Architecture:
@@ -21,21 +21,31 @@ def detect_architecture(checkpoint: Checkpoint, stated: dict[str, Any]) -> Archi
     `stated` may hold `arch_option`, `block_depth` and `activation`; a None in it counts as absent.
 
     Raises:
-        CheckpointError: a tensor that tells a size is missing, or a value is not accepted.
+        CheckpointError: a tensor that tells a size is missing, a value is not accepted, or the tensors have other
+            sizes than the file states.
     """
-    if checkpoint.architecture is not None:
-        return checkpoint.architecture
     try:
-        return Architecture(
+        sizes = {
             **_image_encoder(checkpoint.tensors),
             **_decoder(checkpoint.tensors),
             **_text_encoder(checkpoint.tensors),
-            **_regularizer(checkpoint, stated),
-        )
+        }
+        if checkpoint.architecture is not None:
+            return _agreeing(checkpoint.architecture, sizes)
+        return Architecture(**sizes, **_regularizer(checkpoint, stated))
     except KeyError as error:
         raise CheckpointError(f"{checkpoint.path}: missing {error.args[0]}") from error
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _agreeing(stated: Architecture, sizes: dict[str, Any]) -> Architecture:
+    """What a file states, if its tensors have these sizes. Heads are the one size that tensors do not tell."""
+    for name, size in sizes.items():
+        value = getattr(stated, name)
+        if value != size and name not in ("heads", "text_heads"):
+            raise ValueError(f"the file states {name} {value!r}, but its tensors have {size!r}")
+    return stated
 
 
 def _shape(tensors: dict[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
@@ -94,14 +104,14 @@ def _regularizer(checkpoint: Checkpoint, stated: dict[str, Any]) -> dict[str, An
         name: stated.get(name) if stated.get(name) is not None else checkpoint.hyper_parameters.get(name)
         for name in ("arch_option", "block_depth", "activation")
     }
-    if _REGULARIZER not in checkpoint.tensors:
+    if REGULARIZER not in checkpoint.tensors:
         given = next((name for name, value in stated.items() if value is not None and value != 0), None)
         if given is not None:
-            raise ValueError(f"{given} is {stated[given]}, but the file has no {_REGULARIZER}")
+            raise ValueError(f"{given} is {stated[given]}, but the file has no {REGULARIZER}")
         return {}
     if values["arch_option"] not in (1, 2) or None in values.values():
         raise ValueError(
-            f"the file has a {_REGULARIZER} but does not say how it is used; "
+            f"the file has a {REGULARIZER} but does not say how it is used; "
             f"state arch_option (1 or 2), block_depth and activation"
         )
     return values

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from lseg_serve.model import int8
 from lseg_serve.model.architecture import Architecture
-from lseg_serve.model.checkpoint import Checkpoint, read_checkpoint
+from lseg_serve.model.checkpoint import Checkpoint
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.model.folding import fold_batch_norm
 from lseg_serve.model.fused_scores import dot_products, doubled_cosines, fused_features
 from lseg_serve.model.fusion import Decoder, upsample
 from lseg_serve.model.image_encoder import ResNetEncoder, ViTEncoder
+from lseg_serve.model.reading import read_checkpoint
 from lseg_serve.model.regularizer import SpatialRegularizer
 from lseg_serve.model.text_encoder import TextEncoder, tokenize
 from lseg_serve.model.weights import fill

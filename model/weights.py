@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lseg_serve.model.architecture import Architecture
-from lseg_serve.model.checkpoint import ARCHITECTURE_KEY, Checkpoint
+from lseg_serve.model.checkpoint import Checkpoint
+from lseg_serve.model.checkpoint_file import ARCHITECTURE_KEY
 from lseg_serve.model.errors import CheckpointError
-from lseg_serve.model.keys import is_unused, langseg_key
-
-_NAMED_IN_ERROR = 8
+from lseg_serve.model.keys import langseg_key
+from lseg_serve.model.wholeness import extra_keys, faults, listed, needed_keys
 
 
 def fill(net: nn.Module, checkpoint: Checkpoint, *, own_types: bool = False) -> None:
@@ -25,14 +25,17 @@ def fill(net: nn.Module, checkpoint: Checkpoint, *, own_types: bool = False) -> 
     Raises:
         CheckpointError: a tensor is missing, left over, of another shape or not floating-point; its key is named.
     """
-    expected = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    keys = {name: langseg_key(name) for name in expected}
-    problems = _problems({keys[name]: value for name, value in expected.items()}, checkpoint.tensors)
+    keys, state = needed_keys(net), net.state_dict()
+    expected = {key: state[name] for name, key in keys.items()}
+    problems = faults(expected, checkpoint.tensors)
+    extra = [*extra_keys(expected, checkpoint.tensors), *checkpoint.extra]
+    if extra:
+        problems.append(f"not part of LSeg: {listed(extra)}; the export's --ignore-extra drops what is not")
     if problems:
         raise CheckpointError(f"{checkpoint.path}: " + "; ".join(problems))
-    found = {name: checkpoint.tensors[keys[name]] for name in expected}
-    state = found if own_types else {name: _as_float32(tensor) for name, tensor in found.items()}
-    net.load_state_dict(state, strict=False, assign=True)
+    found = {name: checkpoint.tensors[key] for name, key in keys.items()}
+    values = found if own_types else {name: _as_float32(tensor) for name, tensor in found.items()}
+    net.load_state_dict(values, strict=False, assign=True)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.num_batches_tracked = torch.zeros((), dtype=torch.int64)  # not loaded, so still on meta
@@ -50,31 +53,3 @@ def save_weights(net: nn.Module, architecture: Architecture, path: Path) -> int:
 
 def _as_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.int8 else tensor.float()
-
-
-def _problems(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """The differences of `found` from `expected`, in words; empty if there are none."""
-    extra = [key for key in found if key not in expected and not is_unused(key)]
-    missing = [key for key in expected if key not in found]
-    both = [key for key in expected if key in found]
-    shapes = [
-        f"{key} {list(found[key].shape)} for {list(expected[key].shape)}"
-        for key in both
-        if found[key].shape != expected[key].shape
-    ]
-    types = [
-        f"{key} {found[key].dtype} {found[key].layout}" for key in both if not _is_usable(found[key], expected[key])
-    ]
-    named = {"missing": missing, "not part of LSeg": extra, "wrong shape": shapes, "not plain floating-point": types}
-    return [f"{what}: {_listed(entries)}" for what, entries in named.items() if entries]
-
-
-def _is_usable(found: Tensor, expected: Tensor) -> bool:
-    """Whether `found` can stand for `expected`: any plain floats for floats, int8 for int8."""
-    same_kind = found.is_floating_point() if expected.is_floating_point() else found.dtype == expected.dtype
-    return same_kind and found.layout == torch.strided
-
-
-def _listed(entries: list[str]) -> str:
-    rest = len(entries) - _NAMED_IN_ERROR
-    return ", ".join(sorted(entries)[:_NAMED_IN_ERROR]) + (f" and {rest} more" if rest > 0 else "")

@@ -9,13 +9,17 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lseg_serve.model import Checkpoint, CheckpointError, read_checkpoint
+from lseg_serve.model import Checkpoint, read_checkpoint
+from lseg_serve.model.unwrapping import LANDMARK
+from lseg_serve.model.words import shortened
 from lseg_serve.segmenter.errors import ArchiveError
 
 MANIFEST_FILE = "lseg.json"
@@ -24,6 +28,8 @@ LABELS_FILE = "labels.safetensors"
 CONFIG_FILE = "model-config.yaml"
 ARCHIVE_FORMAT = 1
 _CHUNK = 8 << 20  # bytes copied at a time
+_UNIT = 1e-3  # how far the length of an embedding may lie from 1
+_READING_ERRORS = (OSError, ValueError, RecursionError, SafetensorError)  # CheckpointError is a ValueError
 
 
 def unpack(path: Path, folder: Path) -> Path:
@@ -86,13 +92,66 @@ class Archive:
             ArchiveError: a file is missing or unreadable, or the archive is of another format.
         """
         try:
-            manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-            if manifest["format"] != ARCHIVE_FORMAT:
-                raise ArchiveError(
-                    f"{folder}: archive format {manifest['format']!r}; this version reads {ARCHIVE_FORMAT}"
-                )
+            manifest = _read_manifest(folder / MANIFEST_FILE)
             weights = read_checkpoint(folder / WEIGHTS_FILE)
-            embeddings = load_file(folder / LABELS_FILE)["embeddings"]
-            return cls(folder, manifest, weights, tuple(manifest["label_set"]["labels"]), embeddings)
-        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError, CheckpointError) as error:
+            labels = tuple(manifest["label_set"]["labels"])
+            shape = [len(labels), *weights.tensors[LANDMARK].shape[:1]]
+            return cls(folder, manifest, weights, labels, _read_embeddings(folder / LABELS_FILE, shape))
+        except _READING_ERRORS as error:
             raise ArchiveError(f"{folder}: not a complete LSeg archive ({error})") from error
+
+
+class _LabelSet(BaseModel):
+    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+
+
+class _Manifest(BaseModel):
+    """What a worker needs of lseg.json; the rest is for people."""
+
+    model_config = ConfigDict(strict=True)
+
+    precision: Literal["float32", "bfloat16", "int8"]
+    checkpoint: dict[str, Any] = {}
+    label_set: _LabelSet
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The document in lseg.json.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: no JSON, another format, or a value that is missing or odd.
+        RecursionError: no JSON that this file would have.
+    """
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError(f"{path.name} holds a {type(document).__name__}; accepted: keys and values")
+    if type(document.get("format")) is not int or document["format"] != ARCHIVE_FORMAT:
+        raise ValueError(f"archive format {shortened(document.get('format'))}; this version reads {ARCHIVE_FORMAT}")
+    try:
+        _Manifest.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise ValueError(f"{path.name}: {place} is {shortened(found['input'])}: {found['msg']}") from None
+    return document
+
+
+def _read_embeddings(path: Path, shape: list[int]) -> Tensor:
+    """The embeddings of the label set: float32 of the `shape` [K, E].
+
+    Raises:
+        OSError, SafetensorError: it is not there or damaged.
+        ValueError: there are others than one finite vector of unit length for each label.
+    """
+    embeddings = load_file(path).get("embeddings")
+    if embeddings is None:
+        raise ValueError(f"{path.name} has no embeddings")
+    if embeddings.dtype != torch.float32 or list(embeddings.shape) != shape:
+        raise ValueError(
+            f"{path.name}: embeddings are {embeddings.dtype} {list(embeddings.shape)}; accepted: torch.float32 "
+            f"{shape}, a row for each label"
+        )
+    if not bool(((embeddings.norm(dim=1) - 1).abs() < _UNIT).all()):
+        raise ValueError(f"{path.name}: embeddings have another length than 1")
+    return embeddings

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import yaml
 from pydantic import Field
 
+from lseg_serve.segmenter.config.document import read_document
 from lseg_serve.segmenter.config.section import Accepted, Section
 from lseg_serve.segmenter.config.subsections import AccurateParams, HpuParams, Side, StaticImageSizeParams
 from lseg_serve.segmenter.config.torchserve import ModelConfigFile
-from lseg_serve.segmenter.errors import ConfigError
 
 DeviceKind = Literal["auto", "hpu", "cuda", "cpu"]
 Mode = Literal["fast", "accurate"]
@@ -128,12 +127,6 @@ class Config(Section):
         """The configuration in a model-config.yaml file.
 
         Raises:
-            ConfigError: as `from_mapping`, or the file is no YAML.
+            ConfigError: as `from_mapping`, or the file is no YAML of keys and values.
         """
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-        if not isinstance(document or {}, Mapping):
-            raise ConfigError(f"{path}: holds {type(document).__name__}; accepted: keys and values")
-        return cls.from_mapping(document or {})
+        return cls.from_mapping(read_document(path))

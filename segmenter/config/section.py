@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from lseg_serve.model.words import printable, shortened
 from lseg_serve.segmenter.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound="Section")
@@ -80,12 +81,12 @@ def _message(section: type[Section], values: object, error: ValidationError) -> 
     """The first of pydantic's findings as "KEY is VALUE; accepted: ...". An unknown key comes before all others."""
     known = keys(section)
     if not isinstance(values, Mapping):
-        return f"{section.place} is {values!r}; accepted: {', '.join(known)}"
+        return f"{section.place} is {shortened(values)}; accepted: {', '.join(known)}"
     unknown = sorted(str(key) for key in values if key not in known)
     if unknown:
-        return f"unknown key {_path(section, unknown[0])!r}; accepted: {', '.join(sorted(known))}"
+        return f"unknown key {printable(_path(section, unknown[0]))!r}; accepted: {', '.join(sorted(known))}"
     key = str(error.errors(include_url=False)[0]["loc"][0])
-    return f"{_path(section, key)} is {values[key]!r}; accepted: {accepted(known[key])}"
+    return f"{_path(section, key)} is {shortened(values[key])}; accepted: {accepted(known[key])}"
 
 
 def _path(section: type[Section], key: str) -> str:

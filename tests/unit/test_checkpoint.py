@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import subprocess
 import sys
 import types
@@ -11,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -189,7 +186,7 @@ def _with_integers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         (_with_wrong_shape, r"wrong shape: scratch\.refinenet2\.out_conv\.bias \[31\] for \[32\]"),
         (_with_integers, r"not plain floating-point: scratch\.head1\.bias torch\.int64"),
         (_with_a_scalar, r"wrong shape: scratch\.head1\.weight \[\]"),
-        (_with_a_sparse_one, r"not plain floating-point: scratch\.head1\.bias torch\.float32 torch\.sparse_coo"),
+        (_with_a_sparse_one, r"not a tensor: scratch\.head1\.bias is <torch\._utils\._rebuild_sparse_tensor>"),
     ],
 )
 def test_a_file_that_does_not_fit_exactly_is_refused_by_key(
@@ -203,11 +200,8 @@ def test_a_file_that_does_not_fit_exactly_is_refused_by_key(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a readable checkpoint"),
-        (b"<html>no such file</html>", r"not a checkpoint but text \(a Git LFS pointer, or a web page\?\)"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\n", "not a checkpoint but text"),
         (b"\x08\x00\x00\x00\x00\x00\x00\x00{", "not a readable checkpoint"),
-        (b"PK\x03\x04 cut short", "not a readable checkpoint"),
+        (b"PK\x03\x04 cut short", "not a checkpoint but a part of a zip archive"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
@@ -219,11 +213,17 @@ def test_a_file_of_another_kind_is_refused(content: bytes, message: str, tmp_pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"weights": torch.zeros(3)}, r"not an LSeg checkpoint: there is no tensor 'scratch\.head1\.weight'"),
-        ({"state_dict": "text"}, "its state_dict is a str"),
-        ({"state_dict": {"a": 1}}, "'a' is a int, not a tensor"),
-        ([torch.zeros(3)], "holds a list"),
-        ({"state_dict": {1: torch.zeros(3)}}, "not a state dict: 1 is a Tensor"),
+        (
+            {"weights": torch.zeros(3)},
+            r"no tensor 'scratch\.head1\.weight' among .*: 1 at the top, the first 'w",
+        ),
+        ({"state_dict": "text"}, "there is no tensor in it; its keys: state_dict"),
+        ({"state_dict": {"a": 1}}, "there is no tensor in it; its keys: state_dict"),
+        ({}, "there is no tensor in it; its keys: none"),
+        ([torch.zeros(3)], "no tensor .* among its tensors: 1 at the top, the first '0'"),
+        (torch.zeros(3), "it holds a Tensor"),
+        ("text", "it holds a str"),
+        ({"state_dict": {1: torch.zeros(3)}}, "no tensor .* among its tensors: 1 at state_dict, the first '1'"),
         ({"scratch.head1.weight": torch.tensor(1.0)}, "missing pretrained"),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_checkpoint_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
     content = small_checkpoint.read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match=r"a part of a zip archive: .* download the file itself again"):
         LSeg.from_checkpoint(tmp_path / "cut.ckpt")
 
 
@@ -271,46 +271,6 @@ def test_callback_classes_of_old_lightning_are_passed_over(
     monkeypatch.undo()
     assert "pytorch_lightning" not in sys.modules
     _same(LSeg.from_checkpoint(tmp_path / "old.ckpt"), small_net)
-
-
-class _Command:
-    """Unpickling this runs a shell command."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (self.command,)
-
-
-class _Evaluation(_Command):
-    def __reduce__(self) -> tuple[Any, ...]:
-        return eval, (f"__import__('os').system({self.command!r})",)
-
-
-class _Import(_Command):
-    def __reduce__(self) -> tuple[Any, ...]:
-        return subprocess.Popen, (["sh", "-c", self.command],)
-
-
-@pytest.mark.parametrize("attack", [_Command, _Evaluation, _Import])
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old format"])
-def test_no_file_makes_anything_run(attack: type[_Command], zipped: bool, small_net: LSeg, tmp_path: Path) -> None:
-    trace = tmp_path / "ran"
-    content = lightning_checkpoint(small_net, callbacks={"x": attack(f"touch {trace}")})
-    path = tmp_path / "evil.ckpt"
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    try:
-        LSeg.from_checkpoint(path)  # either the rest is read, or the file is refused
-    except CheckpointError as error:
-        assert "not a readable checkpoint" in str(error)
-    assert not trace.exists()
-
-
-def test_the_attack_of_these_tests_does_run_in_a_plain_unpickler(tmp_path: Path) -> None:
-    trace = tmp_path / "ran"
-    pickle.loads(pickle.dumps(_Command(f"touch {trace}")))
-    assert trace.exists()
 
 
 _MEASURE = f"""

@@ -1,0 +1,144 @@
+"""Reading pickles without running anything: what torch.load takes in place of the module `pickle`.
+
+A pickle names classes and functions, and asks for calls. Here every name but those of tensors becomes an inert
+stand-in, which takes whatever it is given and does nothing. torch's own restricted loader refuses such names instead,
+and has no room for a number of NumPy's, a deque or a newer pickle protocol, which files of trainings are full of.
+"""
+
+from __future__ import annotations
+
+import pickle
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable, Iterable
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+# What no checkpoint has a use for. The list makes no file safe, the stand-ins do: it is there to warn of the file.
+_CODE_MODULES = frozenset(
+    {"os", "posix", "nt", "sys", "subprocess", "commands", "pty", "shutil", "socket", "ctypes", "runpy", "importlib"}
+    | {"webbrowser", "code", "timeit", "asyncio", "multiprocessing", "urllib", "requests", "http", "ftplib", "pdb"}
+)
+_CODE_NAMES = frozenset(
+    {"builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "builtins.open", "io.open", "_io.open"}
+)
+
+
+class CodeInPickleError(ValueError):
+    """A pickle that would run a program or code if it were loaded in the usual way."""
+
+
+class StandIn(dict[Any, Any]):
+    """What an object of any class becomes: a dictionary of the items, members or attributes that it is given.
+
+    Calling it, or its class, gives another one. It is compared and hashed by identity, so that it can be a key.
+    """
+
+    name = ""  # of the class or function it stands for
+
+    def __new__(cls, *_: object, **__: object) -> StandIn:  # noqa: D102
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+    def __call__(self, *_: object, **__: object) -> StandIn:  # noqa: D102
+        return StandIn()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return f"<{self.name or 'object'}>"
+
+    def append(self, _: object) -> None:
+        """An item of what was a list or a deque; dropped."""
+
+    def extend(self, _: Iterable[object]) -> None:
+        """Items of what was a list or a deque; dropped."""
+
+    def add(self, _: object) -> None:
+        """A member of what was a set; dropped."""
+
+    def __setstate__(self, state: object) -> None:
+        """Attributes become items, so that a namespace reads as a dictionary; a state of another kind is dropped."""
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self.update(part)
+
+
+class Unpickler(pickle._Unpickler):
+    """Python's unpickler with every name resolved by this file alone.
+
+    The one written in Python, because the one in C keeps a list as long as the largest number that a file states.
+    """
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """What stands for a name: a function that makes a tensor, a type of numbers, else a stand-in.
+
+        Raises:
+            CodeInPickleError: the name is one of a function that runs programs or code.
+        """
+        # Files of protocol 2, which is torch.save's, call what Python has by the names that Python 2 had.
+        mapped = NAME_MAPPING.get((module_name, global_name))
+        module_name, global_name = mapped or (IMPORT_MAPPING.get(module_name, module_name), global_name)
+        name = f"{module_name}.{global_name}"
+        if name.partition(".")[0] in _CODE_MODULES or name in _CODE_NAMES:
+            raise CodeInPickleError(name)
+        if name == "builtins.getattr":
+            return lambda owner, attribute: _stand_in(f"{getattr(owner, 'name', '')}.{attribute}")
+        if name in _REBUILT:
+            return _inert(_REBUILT[name])
+        if name in ("torch.storage.UntypedStorage", "torch.UntypedStorage"):
+            return type("UntypedStorage", (), {"dtype": torch.uint8})
+        known = vars(torch).get(global_name) if module_name == "torch" else None
+        return known if isinstance(known, torch.dtype) else _stand_in(name)
+
+
+def load(file: IO[bytes], **options: Any) -> Any:
+    """The next pickle in `file`, as `pickle.load` reads it."""
+    return Unpickler(file, **options).load()
+
+
+def _stand_in(name: str) -> type[StandIn]:
+    return type(name.rpartition(".")[2] or "object", (StandIn,), {"name": name})
+
+
+def _inert(function: Callable[..., object]) -> Callable[..., object]:
+    """`function` behind a new one, for a pickle can set attributes of what it is given."""
+    return lambda *arguments: function(*arguments)
+
+
+def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
+    """A tensor of a storage; that it takes gradients, and who listens to them, is dropped."""
+    made: Tensor = torch._utils._rebuild_tensor(storage, offset, size, stride)
+    return made
+
+
+def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+    """A tensor of a type that has no storages of its own, such as float8; `rest` has it third."""
+    made: Tensor = torch._utils._rebuild_tensor_v3(storage, offset, size, stride, False, {}, rest[2])
+    return made
+
+
+def _parameter(data: object, *_: object) -> object:
+    return data
+
+
+def _of_subclass(rebuild: Callable[..., object], _: object, arguments: tuple[object, ...], __: object) -> object:
+    """A tensor with attributes: the tensor alone."""
+    return rebuild(*arguments)
+
+
+_REBUILT: dict[str, Callable[..., object]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _of_subclass,
+}
