@@ -21,7 +21,7 @@ _CODE_MODULES = frozenset(
     | {"webbrowser", "code", "timeit", "asyncio", "multiprocessing", "urllib", "requests", "http", "ftplib", "pdb"}
 )
 _CODE_NAMES = frozenset(
-    {"builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "builtins.open", "io.open", "_io.open"}
+    {f"builtins.{name}" for name in ("eval", "exec", "compile", "__import__", "open")} | {"io.open", "_io.open"}
 )
 
 

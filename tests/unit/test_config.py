@@ -210,6 +210,52 @@ def test_a_file_that_is_no_mapping_in_yaml_is_refused_by_its_name(tmp_path: Path
         Config.from_file(path)
 
 
+HOSTILE_YAML: dict[str, tuple[str, str]] = {
+    "deep flow": ("lseg: " + "[" * 40_000, "it is too deep; accepted: up to 20"),
+    "deep blocks": ("\n".join("  " * depth + "- a:" for depth in range(200)), "it is too deep; accepted: up to 20"),
+    "deep mappings": ("lseg: " + "{a: " * 10_000, "it is too deep; accepted: up to 20"),
+    "aliases that double": (
+        "a0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(60)),
+        "it has too many aliases; accepted: up to 10",
+    ),
+    "merges that double": (
+        "m0: &m0 {k: 1}\n" + "".join(f"m{n + 1}: &m{n + 1} {{<<: [*m{n}, *m{n}]}}\n" for n in range(60)),
+        "it has too many aliases; accepted: up to 10",
+    ),
+    "large": ("# " + "x" * 100_000, "it is too large; accepted: up to 100000 bytes"),
+    "a number of many digits": ("lseg: {max_labels: " + "9" * 5000 + "}", "digits"),
+    "an empty number": ('lseg: {max_labels: !!int ""}', "cannot be read as YAML"),
+    "no truth value": ("lseg: {fall_back: !!bool perhaps}", "cannot be read as YAML"),
+    "no date": ("lseg: 2026-13-45", "cannot be read as YAML"),
+    "no timestamp": ("lseg: !!timestamp x", "cannot be read as YAML"),
+    "a list as key": ("? [a]\n: b", "cannot be read as YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), HOSTILE_YAML.values(), ids=HOSTILE_YAML)
+def test_a_hostile_file_is_refused_by_its_name(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        Config.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_value_of_many_is_shown_short(tmp_path: Path) -> None:
+    """Lists that hold each other are few in the file, and many when they are written out."""
+    path = tmp_path / "odd.yaml"
+    path.write_text("lseg: {max_labels: [&a [x, x], &b [*a, *a], &c [*b, *b], [*c, *c]]}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"lseg\.max_labels is \[\[.*; accepted: a whole number") as caught:
+        Config.from_file(path)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_few_aliases_are_served(tmp_path: Path) -> None:
+    path = tmp_path / "aliases.yaml"
+    path.write_text("lseg: {max_labels: &count 12, max_label_length: *count}", encoding="utf-8")
+    assert (Config.from_file(path).max_labels, Config.from_file(path).max_label_length) == (12, 12)
+
+
 def test_bytes_that_are_no_text_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "odd.yaml"
     with pytest.raises(ConfigError, match=r"odd\.yaml"):
