@@ -54,8 +54,8 @@ def _check_kind(path: Path) -> None:
 
 def _reason(error: Exception) -> str:
     """One line of `error`. torch's own texts advise to load the file in a way that would run its code."""
-    line = str(error).strip().partition("\n")[0]
-    return type(error).__name__ if not line or "weights_only" in line else printable(line)
+    kind, line = type(error).__name__, str(error).strip().partition("\n")[0]
+    return kind if not line or "weights_only" in line else f"{kind}: {printable(line)}"
 
 
 def _is_safetensors(path: Path) -> bool:

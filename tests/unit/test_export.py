@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lseg_serve.export.__main__ import main
 from lseg_serve.export.comparison import Reference
 from lseg_serve.export.errors import ExportError, ToleranceError
 from lseg_serve.export.exporter import Summary, export
@@ -29,7 +30,15 @@ from lseg_serve.export.verification import verify
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Segmenter
 from tests.conftest import PROJECT
-from tests.support.networks import SMALL, SMALL_RESNET, fragile_network, random_network, save_checkpoint
+from tests.support.networks import (
+    SMALL,
+    SMALL_RESNET,
+    fragile_network,
+    langseg_tensors,
+    lightning_checkpoint,
+    random_network,
+    save_checkpoint,
+)
 
 PIXELS = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3)) * 2 - 1
 
@@ -218,6 +227,35 @@ def test_what_is_no_archive_is_never_replaced(
         export(options)
     kept = options.archive / "thesis.txt" if options.archive.is_dir() else options.archive
     assert kept.read_text() == "precious"
+
+
+def test_tensors_that_are_no_part_of_lseg_are_dropped_only_where_asked(
+    options: Options, small_net: LSeg, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A criterion beside the network and a running average of it, both of which are named."""
+    content = lightning_checkpoint(small_net, ema=langseg_tensors(random_network(SMALL, seed=1)))
+    content["state_dict"]["criterion.weight"] = torch.ones(3)
+    options = replace(options, checkpoint=options.output.parent / "extra.ckpt")
+    torch.save(content, options.checkpoint)
+    with pytest.raises(ExportError, match=r"of which 2 are a whole LSeg: 'state_dict\.net' .*; 'ema' "):
+        export(options)
+    with pytest.raises(ExportError, match=r"not part of LSeg: criterion\.weight; the export's --ignore-extra drops"):
+        export(replace(options, tensors="state_dict.net"))
+    with caplog.at_level("INFO"):
+        summary = export(replace(options, ignore_extra=True))
+    assert "ignored, for it is no part of LSeg: criterion.weight, ema" in caplog.text
+    served, expected = Segmenter.load(summary.archive), small_net.encode_labels(["cat"])
+    torch.testing.assert_close(served.text_cache.embeddings(["cat"]), expected, rtol=0, atol=1e-5)
+
+
+def test_the_command_takes_both_options_and_refuses_in_one_line(
+    options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", str(options.checkpoint), "--tensors", "ema", "--ignore-extra"]
+    monkeypatch.setattr("sys.argv", [*command, "--output", str(options.output)])
+    assert main() == 1
+    assert capsys.readouterr().err.endswith(f"{options.checkpoint}: tensors is 'ema'; accepted: 'state_dict.net'\n")
+    assert not _left(options)
 
 
 def _bad_labels(options: Options) -> Options:
