@@ -10,6 +10,8 @@ from __future__ import annotations
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, Any
 
 import torch
@@ -23,6 +25,9 @@ _CODE_MODULES = frozenset(
 _CODE_NAMES = frozenset(
     {f"builtins.{name}" for name in ("eval", "exec", "compile", "__import__", "open")} | {"io.open", "_io.open"}
 )
+
+_DEEPEST = 100  # tuples in each other
+_MOST_ITEMS = 1_000_000  # in a tuple and those in it
 
 
 class CodeInPickleError(ValueError):
@@ -71,11 +76,38 @@ class StandIn(dict[Any, Any]):
                 self.update(part)
 
 
+@dataclass(frozen=True)
+class _Tuple:
+    made: tuple[object, ...]  # kept, for another object could have its identity otherwise
+    depth: int
+    size: int  # items, those of the tuples inside counted wherever they occur
+
+
 class Unpickler(pickle._Unpickler):
     """Python's unpickler with every name resolved by this file alone.
 
     The one written in Python, because the one in C keeps a list as long as the largest number that a file states.
     """
+
+    stack: list[Any]
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(file, **options)
+        self._tuples: dict[int, _Tuple] = {}  # those that were made, by identity
+
+    def check_tuple(self) -> None:
+        """Refuse a tuple of too many in each other: as a key, it would exhaust the stack of C, or take for ever.
+
+        Raises:
+            ValueError: so is the tuple that was made last.
+        """
+        made = self.stack[-1]
+        inside = [self._tuples[id(item)] for item in made if id(item) in self._tuples]
+        depth = 1 + max((item.depth for item in inside), default=0)
+        size = len(made) + sum(item.size for item in inside)
+        if depth > _DEEPEST or size > _MOST_ITEMS:
+            raise ValueError("too many tuples in each other")
+        self._tuples[id(made)] = _Tuple(made, depth, size)
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         """What stands for a name: a function that makes a tensor, a type of numbers, else a stand-in.
@@ -99,11 +131,27 @@ class Unpickler(pickle._Unpickler):
         return known if isinstance(known, torch.dtype) else _stand_in(name)
 
 
+def _checked(operation: int) -> Callable[[Any], None]:
+    """An operation that makes a tuple, with a check of what it made."""
+    make = pickle._Unpickler.dispatch[operation]
+
+    def make_and_check(unpickler: Any) -> None:
+        make(unpickler)
+        unpickler.check_tuple()
+
+    return make_and_check
+
+
+_TUPLES = (pickle.TUPLE[0], pickle.TUPLE1[0], pickle.TUPLE2[0], pickle.TUPLE3[0])
+Unpickler.dispatch = {**pickle._Unpickler.dispatch, **{operation: _checked(operation) for operation in _TUPLES}}
+
+
 def load(file: IO[bytes], **options: Any) -> Any:
     """The next pickle in `file`, as `pickle.load` reads it."""
     return Unpickler(file, **options).load()
 
 
+@lru_cache(maxsize=1024)
 def _stand_in(name: str) -> type[StandIn]:
     return type(name.rpartition(".")[2] or "object", (StandIn,), {"name": name})
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from lseg_serve.model.restricted_pickle import StandIn
-from lseg_serve.model.words import printable
+from lseg_serve.model.words import printable, shortened
 
 # Every LSeg has this tensor. What precedes it in a key is the prefix of a Lightning module or another wrapper.
 LANDMARK = "scratch.head1.weight"
@@ -105,8 +105,8 @@ def _tensor_keys(content: object) -> list[str]:
 
 
 def _name(key: object) -> str:
-    """A key in a name: keys may be anything, and only texts and numbers are sure to be short to write."""
-    return str(key) if isinstance(key, (str, int)) else type(key).__name__
+    """A key in a name: keys may be anything, and a text alone is sure to be one as it is."""
+    return key if isinstance(key, str) else shortened(key)
 
 
 def _reading(place: _Place, prefix: str) -> Reading:

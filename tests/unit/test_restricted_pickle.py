@@ -217,6 +217,15 @@ HAND_MADE: dict[str, bytes] = {
     "memory by an array": _global("__builtin__", "bytearray") + b"\x8a\x06\x00\x00\x00\x00\x00\x40\x85R",
     "memory by a tensor": _global("torch._utils", "_rebuild_meta_tensor_no_storage") + b")R",
     "lists in lists": b"]" * 200_000 + b"a" * 199_999,
+    "tuples in tuples as a key": b"})" + b"\x85" * 500_000 + b"Ns",
+    "tuples in tuples as a storage": b"("
+    + _text("storage")
+    + _global("torch", "FloatStorage")
+    + b")"
+    + b"\x85" * 500_000
+    + _text("cpu")
+    + b"K\x01tQ",
+    "tuples that double": b")" + b"q\x00h\x00\x86" * 90 + b"0}h\x00Ns",
     "cut": b"\x80\x02}q\x00X\x05",
     "an operator that is none": b"\xff",
 }

@@ -117,6 +117,16 @@ def test_a_file_without_a_network_is_told_by_what_it_has(tmp_path: Path) -> None
     assert str(caught.value).isprintable()
 
 
+def test_keys_of_any_kind_do_no_harm(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    odd: list[Any] = [10**5000, (1, 2), None, b"x", 1.5, torch.float32]
+    content: dict[Any, Any] = {key: {key: {"conv.weight": torch.ones(1)}} for key in odd}
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match=r"no tensor .* among its tensors: 1 at "):
+        read_checkpoint(tmp_path / "odd.pt")
+    torch.save({**content, "net": tensors}, tmp_path / "odd.pt")
+    assert read_checkpoint(tmp_path / "odd.pt").tensors.keys() == tensors.keys()
+
+
 def test_a_file_of_very_many_networks_is_refused(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     many = {f"{number}.scratch.head1.weight": torch.ones(1) for number in range(5000)}
     torch.save({**tensors, **many}, tmp_path / "many.pt")
