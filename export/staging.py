@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import socket
-import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from lseg_serve.export.errors import ExportError
-from lseg_serve.segmenter import MANIFEST_FILE
+from lseg_serve.segmenter import MANIFEST_FILE, ScratchFolder
 
 # Hidden: TorchServe passes over hidden files when it loads a whole model store.
-_PREFIX = f".lseg-export-{socket.gethostname()}-"  # a process id means something on its own machine alone
+_PREFIX = ".lseg-export-"
+# A request to end, and a terminal that was closed. Windows has no SIGHUP.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def staging_folder(output: Path) -> Iterator[Path]:
     """A folder in `output`, on the file system of the target, so that a finished archive moves there in one step.
 
-    It is removed at the end, after an error, and after an interrupt or a request to terminate. What a killed export
-    left behind is removed by the next one.
+    It is removed at the end, after an error, and after an interrupt, a request to terminate or a hang-up. What a killed
+    export left behind is removed by the next one.
     """
     output.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(output)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=output))
-    folder.chmod(0o755)  # a folder archive moves out of it and is read by the server's user
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    with _endings_as_interrupts():
+        folder = ScratchFolder(output, _PREFIX)
+        try:
+            folder.path.chmod(0o755)  # a folder archive moves out of it and is read by the server's user
+            yield folder.path
+        finally:
+            folder.remove()
+
+
+@contextmanager
+def _endings_as_interrupts() -> Iterator[None]:
+    """Let signals that would end the process raise KeyboardInterrupt; one that is ignored (`nohup`) stays ignored."""
+    if threading.current_thread() is not threading.main_thread():  # only there does Python take handlers
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def publish(source: Path, target: Path) -> None:
@@ -72,13 +84,6 @@ def check_replaceable(target: Path, *, folder: bool | None = None) -> None:
         raise ExportError(f"{target} is a link to a folder; remove it first")
     if target.is_dir() and not (target / MANIFEST_FILE).is_file():
         raise ExportError(f"{target} is a folder that is no exported model; it is left as it is")
-
-
-def _remove_abandoned(output: Path) -> None:
-    for folder in output.glob(f"{_PREFIX}*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

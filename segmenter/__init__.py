@@ -32,6 +32,7 @@ from lseg_serve.segmenter.masks.mask import UNLABELLED
 from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket, choose_bucket, make_buckets, resize_to_bucket
 from lseg_serve.segmenter.preprocessing.decoding import IMAGE_FORMATS, Pixels, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
+from lseg_serve.segmenter.scratch import ScratchFolder
 from lseg_serve.segmenter.segmenter import Segmenter
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "OutOfMemoryError",
     "Pixels",
     "ResponseTooLargeError",
+    "ScratchFolder",
     "Segmentation",
     "Segmenter",
     "SegmenterError",

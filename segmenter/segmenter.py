@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import shutil
 import tempfile
 import time
 import weakref
@@ -36,6 +35,7 @@ from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
+from lseg_serve.segmenter.scratch import ScratchFolder
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +96,18 @@ class Segmenter:
 
     @classmethod
     def _load_packed(cls, path: Path, config: Config | None, device: Device | None) -> Segmenter:
-        """Load from an unpacked copy that lives as long as the segmenter: the weights stay mapped from its files."""
-        folder = Path(tempfile.mkdtemp(prefix="lseg-"))
+        """Load from an unpacked copy that lives as long as the segmenter: the weights stay mapped from its files.
+
+        A process that a signal ends leaves its copy behind, and the next load removes it. A library must not take over
+        the signals of the program that uses it.
+        """
+        folder = ScratchFolder(Path(tempfile.gettempdir()), "lseg-")
         try:
-            segmenter = cls.load(unpack(path, folder), config, device)
+            segmenter = cls.load(unpack(path, folder.path), config, device)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
             raise
-        weakref.finalize(segmenter, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(segmenter, folder.remove)
         return segmenter
 
     @property

@@ -2,83 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-import requests
+from filelock import FileLock, Timeout
 
-from lseg_serve.client import session_for
-from lseg_serve.server.java import java_environment
+from lseg_serve.server import processes
+from lseg_serve.server.addresses import Addresses
+from lseg_serve.server.archives import check_archive, fault_of
+from lseg_serve.server.environment import PROJECT, check_socket_path, environment_of, log_options
+from lseg_serve.server.errors import ServerError
+from lseg_serve.server.logs import CONSOLE, Logs
+from lseg_serve.server.management import describe
+from lseg_serve.server.settings import Settings
 
-# The checkout, or the folder of the installed package. Both contain config/.
-PROJECT = Path(__file__).resolve().parent.parent
-# The default place for archives and logs: the checkout, or the current folder if the package is installed.
-HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
-# Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
-_SOCKET_PATH_BYTES = 107
-_SOCKET_NAME = ".ts.sock.9000"
-_STOP_SECONDS = 60
 _POLL_SECONDS = 0.25
-_SETTLE_POLLS = 20
-# What TorchServe logs when a worker could not load its model.
-_LOAD_FAILURES = ("Load model failed", "Backend worker process died", "Failed to load model")
-
-
-class ServerError(RuntimeError):
-    """The server did not start. The message has the end of its log."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """The ports of one server, all on loopback. The defaults are those of config/config.properties."""
-
-    inference: int = 8080
-    management: int = 8081
-    metrics: int = 8082
-    grpc_inference: int = 7070
-    grpc_management: int = 7071
-
-    @property
-    def inference_url(self) -> str:
-        """The base address for predictions."""
-        return f"http://127.0.0.1:{self.inference}"
-
-    @property
-    def management_url(self) -> str:
-        """The base address of the management API, which describes and scales models."""
-        return f"http://127.0.0.1:{self.management}"
-
-    def environment(self) -> dict[str, str]:
-        """The ports as environment variables, which TorchServe prefers to its configuration file."""
-        return {
-            "TS_INFERENCE_ADDRESS": self.inference_url,
-            "TS_MANAGEMENT_ADDRESS": self.management_url,
-            "TS_METRICS_ADDRESS": f"http://127.0.0.1:{self.metrics}",
-            "TS_GRPC_INFERENCE_PORT": str(self.grpc_inference),
-            "TS_GRPC_MANAGEMENT_PORT": str(self.grpc_management),
-        }
-
-
-def port_option(name: str) -> str:
-    """The option of `python -m server start` that sets the port `name` of `Addresses`."""
-    return f"--{name.replace('_', '-')}-port"
+_LOCK = "start.lock"
 
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A server, running or not. Its folder and its ports identify it."""
+    """A server, running or not. Its folder and its addresses identify it."""
 
     run_folder: Path
-    addresses: Addresses = Addresses()
+    addresses: Addresses = field(default_factory=Addresses)
     config: Path = PROJECT / "config" / "config.properties"
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,163 +42,150 @@ class LocalServer:
         """The folder of the server's logs."""
         return self.run_folder / "logs"
 
+    @property
+    def temporary(self) -> Path:
+        """The folder of the server's process id, of its workers' sockets and of unpacked models."""
+        return self.run_folder / "tmp"
+
     def process(self) -> psutil.Process | None:
         """TorchServe's main process, a Java process; None if the server does not run."""
-        try:
-            process = psutil.Process(int((self.run_folder / "tmp" / ".model_server.pid").read_text()))
-            return process if "org.pytorch.serve.ModelServer" in process.cmdline() else None
-        except (OSError, ValueError, psutil.Error):
-            return None
+        return processes.frontend(self.temporary)
+
+    def serve(self, model_store: Path, model: str) -> None:
+        """Stop the server if it runs, start it with `model` ("name=file"), and return when the model is ready.
+
+        A server that does not become ready, or whose start is interrupted, is stopped.
+
+        Raises:
+            ServerError: it does not start, its model does not load, or another start in this folder is under way.
+            FileNotFoundError: there is no Java.
+        """
+        with self._alone():
+            self.stop()
+            try:
+                self._start(model_store, [model])
+                self.wait_until_ready(model.partition("=")[0])
+            except BaseException:
+                self.stop()
+                raise
 
     def start(self, model_store: Path, models: Sequence[str]) -> None:
         """Start the server with `models` ("name=file") of `model_store`, and return while they still load.
 
         Raises:
-            ServerError: the server runs already, something else listens on one of its ports, the run folder cannot be
-                written to or its path is too long for sockets, or TorchServe refuses what it is given.
+            ServerError: the server runs already or is being started, something else listens on one of its ports, the
+                run folder cannot be written to or its path is too long for sockets, an archive is missing or damaged,
+                or TorchServe refuses what it is given.
             FileNotFoundError: there is no Java.
         """
-        if self.process() is not None:
-            raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
-        temporary = self.run_folder / "tmp"
-        self._check_socket_path(temporary)
-        self._check_ports()
-        self._make_folders(temporary, self.logs)
-        # TMPDIR holds the process id, TEMP the workers' sockets and unpacked models. Two servers that shared these
-        # folders would clash.
-        own = {"TMPDIR": temporary, "TEMP": temporary, "LOG_LOCATION": self.logs, "METRICS_LOCATION": self.logs}
-        own_tools = _provide_kill(self.run_folder / "bin")
-        environment = {
-            # A worker imports torch before the handler knows which mode of Gaudi is configured. By default torch would
-            # then load Gaudi's bridge in the bridge's default mode.
-            "PT_HPU_AUTOLOAD": "0",
-            **os.environ,
-            **java_environment(),
-            **({"PATH": f"{own_tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} if own_tools else {}),
-            **{name: str(path.resolve()) for name, path in own.items()},
-            **self.addresses.environment(),
-            **self.environment,
-        }
-        command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
-        command += ["--model-store", str(model_store), "--models", *models]
-        with (self.logs / "console.log").open("w") as console:
-            run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
-        if run.returncode != 0:
-            raise ServerError(self._explain("TorchServe refused to start"))
+        with self._alone():
+            self._start(model_store, models)
 
     def wait_until_ready(self, model: str, seconds: float = 600) -> None:
         """Wait until all workers of `model` are ready. /ping does not tell: it responds with 200 while models load.
 
+        The management port and the processes are asked, never the logs, into which a client may write.
+
         Raises:
-            ServerError: the server died, a worker could not load its model, or `seconds` have passed.
+            ServerError: the server died, it has not registered the model, a worker ended before it was ready, or
+                `seconds` have passed.
         """
+        logs = Logs(self.logs)
         deadline = time.monotonic() + seconds
+        seen: set[psutil.Process] = set()
         while time.monotonic() < deadline:
-            if self.process() is None:
-                raise ServerError(self._explain("the server has stopped"))
-            workers = self.workers(model)
-            if workers and all(worker["status"] == "READY" for worker in workers):
+            process = self.process()
+            if process is None:
+                raise logs.console_failure("the server has stopped")
+            seen |= processes.workers_of(process)
+            description = describe(self.addresses.management_url, model)
+            if description is not None and not description.registered:
+                raise self._not_registered(model, process)
+            if description is not None and description.ready:
                 return
-            if any(failure in self._log("ts_log.log") for failure in _LOAD_FAILURES):
-                self._let_logs_settle()
-                raise ServerError(self._explain(f"the model {model} did not load"))
+            if any(processes.is_gone(worker) for worker in seen):
+                raise logs.worker_failure(f"the model {model} did not load")
             time.sleep(_POLL_SECONDS)
-        raise ServerError(self._explain(f"the model {model} was not ready within {seconds:.0f} s"))
+        raise logs.failure(f"the model {model} was not ready within {seconds:.0f} s")
 
     def workers(self, model: str) -> list[dict[str, Any]]:
         """The workers of `model` as the management API describes them; none while it does not respond."""
-        with session_for(self.addresses.management_url) as session:
-            try:
-                response = session.get(f"{self.addresses.management_url}/models/{model}", timeout=30)
-            except requests.ConnectionError:
-                return []
-        return list(response.json()[0]["workers"]) if response.ok else []
+        description = describe(self.addresses.management_url, model)
+        return list(description.workers) if description is not None else []
 
     def stop(self) -> bool:
-        """Stop the server and everything it started. Returns False if it did not run.
+        """Stop the server and everything it started, and return when it is gone. Returns False if it did not run.
 
         The signal goes to the Java process itself, because the `torchserve` command in the foreground does not forward
-        signals.
+        signals. Workers whose Java process was killed are ended as well, and what it unpacked is removed.
         """
         process = self.process()
-        if process is None:
-            return False
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=_STOP_SECONDS)
-        for orphan in alive:
-            orphan.kill()
-        return True
+        if process is not None:
+            processes.end(processes.family(process), leader=process)
+        left = processes.orphans(self.temporary)
+        processes.end(left)
+        for unpacked in (self.temporary / "models").glob("*"):
+            shutil.rmtree(unpacked, ignore_errors=True)
+        return process is not None or bool(left)
 
-    def _check_socket_path(self, temporary: Path) -> None:
-        excess = len(os.fsencode(temporary.resolve() / _SOCKET_NAME)) - _SOCKET_PATH_BYTES
-        if excess > 0:
-            raise ServerError(
-                f"the path of the run folder {self.run_folder} is {excess} bytes too long for the workers' sockets; "
-                "choose a shorter one: python -m server --run-folder FOLDER start"
-            )
-
-    def _check_ports(self) -> None:
-        """Refuse ports in use: this server could not start, and requests would go to whoever listens there."""
-        busy = {name: port for name, port in asdict(self.addresses).items() if _listens(port)}
-        if busy:
-            taken = [f"on 127.0.0.1:{port} already ({name.replace('_', ' ')} port)" for name, port in busy.items()]
-            options = " ".join(f"{port_option(name)} PORT" for name in busy)
-            raise ServerError(
-                f"something listens {', '.join(taken)}; "
-                f"stop it, or choose other ports: python -m server start {options}"
-            )
-
-    def _make_folders(self, temporary: Path, logs: Path) -> None:
-        """Make both, and remove the logs of the last run: a failure that they tell of is not this run's."""
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold off other starts in this folder."""
+        self._make_folders()
         try:
-            temporary.mkdir(parents=True, exist_ok=True)
-            logs.mkdir(parents=True, exist_ok=True)
-            for old in logs.glob("*.log"):
-                old.unlink()
+            with FileLock(self.run_folder / _LOCK, blocking=False):
+                yield
+        except Timeout as error:
+            raise ServerError(
+                f"another start in {self.run_folder} is under way; wait for it, or choose another --run-folder"
+            ) from error
+
+    def _start(self, model_store: Path, models: Sequence[str]) -> None:
+        if self.process() is not None:
+            raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
+        for model in models:
+            check_archive(model_store, model.partition("=")[2] or model)
+        self._check_addresses_count()
+        self.addresses.check_free()
+        self.stop()  # what a killed server left
+        processes.forget(self.temporary)
+        Logs(self.logs).clear()
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
+        command += log_options(self.config)
+        command += ["--model-store", str(model_store), "--models", *models]
+        environment = environment_of(self.run_folder, self.temporary, self.logs)
+        environment |= {"TS_CONFIG_FILE": str(self.config), **self.addresses.environment(), **self.environment}
+        with (self.logs / CONSOLE).open("w") as console:
+            run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
+        if run.returncode != 0:
+            raise Logs(self.logs).console_failure("TorchServe refused to start")
+
+    def _check_addresses_count(self) -> None:
+        """Refuse addresses of our own where the file does not let the variables override it that carry them."""
+        settings = Settings.read(self.config, {})
+        if not settings.follows_environment and Addresses.configured(settings) != self.addresses:
+            raise ServerError(
+                f"{self.config} has no enable_envvars_config=true, so its own addresses hold; "
+                "accepted: that line, or no options for ports"
+            )
+
+    def _make_folders(self) -> None:
+        check_socket_path(self.run_folder, self.temporary)
+        try:
+            self.temporary.mkdir(parents=True, exist_ok=True)
+            self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServerError(
                 f"the run folder {self.run_folder} cannot be written to ({error}); "
                 "accepted: --run-folder with a folder that this user may write to"
             ) from error
 
-    def _let_logs_settle(self) -> None:
-        """Wait until the logs stop growing: TorchServe notices a worker's death before it copies its last lines."""
-        before, after = -1, self._log_size()
-        for _ in range(_SETTLE_POLLS):
-            if before == after:
-                return
-            time.sleep(2 * _POLL_SECONDS)
-            before, after = after, self._log_size()
-
-    def _log_size(self) -> int:
-        return sum(path.stat().st_size for path in self.logs.glob("*.log"))
-
-    def _log(self, name: str) -> str:
-        path = self.logs / name
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def _explain(self, what: str) -> str:
-        lines = (self._log("model_log.log") or self._log("ts_log.log") or self._log("console.log")).splitlines()
-        return "\n".join([f"{what}; the end of its log in {self.logs}:", *lines[-25:]])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _provide_kill(folder: Path) -> Path | None:
-    """A folder with a program `kill`, if the machine has none; None if it has one.
-
-    TorchServe ends its workers with that program. It is part of procps, which bare Debian and slim container images
-    lack. Without it, TorchServe responds with 500 to scaling down, and a stopped server does not delete its unpacked
-    model. Every shell has a built-in `kill`, so a one-line script replaces the program.
-    """
-    if shutil.which("kill") is not None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    script = folder / "kill"
-    script.write_text('#!/bin/sh\nkill "$@"\n', encoding="ascii")
-    script.chmod(0o755)
-    return folder.resolve()
+    def _not_registered(self, model: str, process: psutil.Process) -> ServerError:
+        """The error for a server that came up without its model: it passes over archives that it cannot read."""
+        command = process.cmdline()
+        store = Path(command[command.index("-s") + 1])
+        names = [one.partition("=")[2] for one in command if one.startswith(f"{model}=")]
+        fault = fault_of(store, names[0]) if names else None
+        if fault is None:
+            return Logs(self.logs).failure(f"the model {model} was not loaded")
+        return ServerError(f"the model {model} was not loaded: {fault}")

@@ -26,7 +26,7 @@ def free_addresses() -> Addresses:
     try:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return Addresses(*(one.getsockname()[1] for one in sockets))
+        return Addresses.on_loopback(*(one.getsockname()[1] for one in sockets))
     finally:
         for one in sockets:
             one.close()

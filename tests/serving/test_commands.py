@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +17,7 @@ import requests
 from PIL import Image
 
 from lseg_serve.server import LocalServer
+from lseg_serve.server.addresses import port_option
 from lseg_serve.server.java import java_environment
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses, running
@@ -126,7 +126,7 @@ def _server(run_folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
 def test_the_command_takes_other_ports(archive: Path, tmp_path: Path) -> None:
     """In a folder with a space in its name; another user of the machine who wants the same ports is told what to do."""
     addresses = free_addresses()
-    ports = {f"--{name.replace('_', '-')}-port": str(port) for name, port in asdict(addresses).items()}
+    ports = {port_option(name): str(address.port) for name, address in addresses.named().items()}
     start = ["start", "--model-store", str(archive.parent), *chain(*ports.items())]
     try:
         first = _server(tmp_path / "a folder", *start)
@@ -142,11 +142,11 @@ def test_the_command_takes_other_ports(archive: Path, tmp_path: Path) -> None:
         assert f"{option} PORT" in second.stderr
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+@pytest.mark.parametrize("port", ["0", "65535", "http", "-1"])
 def test_the_command_refuses_what_is_no_port(port: str, tmp_path: Path) -> None:
     run = _server(tmp_path, "start", f"--metrics-port={port}")
     assert run.returncode == 2
-    assert f"'{port}' is not a port; a port is a number from 1 to 65535" in run.stderr
+    assert f"'{port}' is not a port; a port is a number from 1 to 65534" in run.stderr
 
 
 @pytest.mark.parametrize(("length", "refused"), [(89, False), (90, True)])

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ pytestmark = pytest.mark.slow
 LABELS = ("sky", "mountain", "cottage", "lawn")
 NEEDED = (
     "config/config.properties",
+    "config/log4j2.xml",
     "config/model-config.yaml",
     "demo/labels.txt",
     "demo/model-config.yaml",
@@ -49,7 +49,7 @@ START = """
 import sys
 from pathlib import Path
 from lseg_serve.server import Addresses, LocalServer
-server = LocalServer(Path("run"), Addresses(*map(int, sys.argv[1:])))
+server = LocalServer(Path("run"), Addresses.on_loopback(*map(int, sys.argv[1:])))
 server.start(Path("model_store"), ["lseg=lseg.mar"])
 server.wait_until_ready("lseg", seconds=120)
 """
@@ -109,7 +109,7 @@ def addresses(python: Path, empty: Path, package: Path) -> Iterator[Addresses]:
     weights, config, labels = (str(demo / name) for name in MODEL)
     _run(python, empty, "-m", "lseg_serve.export", weights, "--config", config, "--labels", labels)
     try:
-        _run(python, empty, "-c", START, *(str(port) for port in astuple(ports)))
+        _run(python, empty, "-c", START, *(str(address.port) for address in ports.named().values()))
         yield ports
     finally:
         _run(python, empty, "-m", "lseg_serve.server", "--run-folder", "run", "stop")

@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,13 +317,13 @@ def test_a_checked_archive_must_carry_its_own_code(options: Options, small_net: 
         verify(archive, reference, "float32", tmp_path)
 
 
-def _start(options: Options) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "export", str(options.checkpoint), "--output", str(options.output)]
+def _start(options: Options, *wrapper: str) -> subprocess.Popen[str]:
+    command = [*wrapper, sys.executable, "-m", "export", str(options.checkpoint), "--output", str(options.output)]
     command += ["--precision", "float32"]
     return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_export_leaves_nothing(number: signal.Signals, options: Options) -> None:
     process = _start(options)
     assert process.stderr is not None
@@ -334,6 +335,25 @@ def test_an_interrupted_export_leaves_nothing(number: signal.Signals, options: O
     assert "interrupted; nothing was left behind" in process.stderr.read()
     process.stderr.close()
     assert not _left(options)
+
+
+def test_an_export_under_nohup_outlives_its_terminal(options: Options) -> None:
+    process = _start(options, "nohup")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[5/5]"):
+            break
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0, process.stderr.read()
+    process.stderr.close()
+    assert _left(options) == ["lseg.mar"]
+
+
+def test_an_export_in_a_thread_takes_no_signals(options: Options) -> None:
+    """Python lets only the main thread take them."""
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(export, options).result(timeout=120).archive.is_file()
+    assert _left(options) == ["lseg.mar"]
 
 
 def test_what_a_killed_export_left_is_cleared_by_the_next(options: Options) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -19,7 +23,7 @@ from torch.nn import functional as F
 
 from lseg_serve.model import CheckpointError, LSeg
 from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
-from lseg_serve.segmenter.archive import ARCHIVE_FORMAT, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from lseg_serve.segmenter.archive import ARCHIVE_FORMAT, CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from lseg_serve.segmenter.config import StaticImageSizeParams
 from lseg_serve.segmenter.devices import CpuDevice
 from lseg_serve.segmenter.errors import ArchiveError, InvalidImageError, InvalidLabelsError, UnsupportedImageError
@@ -384,7 +388,39 @@ def test_the_unpacked_copy_of_an_archive_goes_with_its_segmenter(
     _small_archive(small_net, path)
     segmenter = Segmenter.load(path, CONFIG)
     assert segmenter.segment(noise(64, 64)).labels == ("cat",)
-    assert len(list(unpacked.iterdir())) == 1
+    assert len([path for path in unpacked.iterdir() if path.is_dir()]) == 1
+    del segmenter
+    gc.collect()
+    assert list(unpacked.iterdir()) == []
+
+
+_LOAD_AND_WAIT = """
+import sys
+from lseg_serve.segmenter import Segmenter
+segmenter = Segmenter.load(sys.argv[1])
+print("loaded", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])
+def test_the_unpacked_copy_of_a_process_that_a_signal_ended_goes_with_the_next_load(
+    number: signal.Signals, small_net: LSeg, tmp_path: Path, unpacked: Path
+) -> None:
+    path = tmp_path / "small.mar"
+    _small_archive(small_net, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(CONFIG_FILE, "lseg: {device: cpu}")
+    command = [sys.executable, "-c", _LOAD_AND_WAIT, str(path)]
+    environment = {**os.environ, "TMPDIR": str(unpacked)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loaded\n"
+        process.send_signal(number)
+    (left,) = (folder for folder in unpacked.iterdir() if folder.is_dir())
+    segmenter = Segmenter.load(path, CONFIG)
+    (mine,) = (folder for folder in unpacked.iterdir() if folder.is_dir())
+    assert mine != left
     del segmenter
     gc.collect()
     assert list(unpacked.iterdir()) == []

@@ -1,0 +1,79 @@
+"""What the logs of a server say about a start that failed. Read for people: no decision is taken from their words."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lseg_serve.server.errors import ServerError
+
+_WORKERS, _FRONTEND, CONSOLE = "model_log.log", "ts_log.log", "console.log"
+_SETTLE_POLLS = 20
+_SETTLE_SECONDS = 0.5
+_LAST_LINES = 25
+# Date, level, thread and logger; then what the worker wrote.
+_PREFIX = re.compile(r"^\S+ \[\w+ *\] \S+ MODEL_LOG - ")
+# The line of a traceback that names the error.
+_ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Fault)(?:: .*)?)$")
+# TorchServe looks for a handler here when it could not import the archive's, and hides the true error behind this one.
+_SECOND_TRY = "ts.torch_handler."
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logs in one folder."""
+
+    folder: Path
+
+    def clear(self) -> None:
+        """Remove the logs of the last run: a failure that they tell of is not this run's.
+
+        Raises:
+            OSError: one cannot be removed.
+        """
+        for old in self.folder.glob("*.log"):
+            old.unlink()
+
+    def failure(self, what: str) -> ServerError:
+        """The error for a start that failed: what failed, the last lines of the log, and where the rest is."""
+        lines = self._lines(_WORKERS) or self._lines(_FRONTEND) or self._lines(CONSOLE)
+        return ServerError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+
+    def console_failure(self, what: str) -> ServerError:
+        """The error for a TorchServe that ended: what it printed last, or else wrote into its log."""
+        lines = self._lines(CONSOLE) + self._lines(_FRONTEND)
+        return ServerError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+
+    def worker_failure(self, what: str) -> ServerError:
+        """The error for a worker that ended while it loaded: its last error, then where the whole log is."""
+        self._settle()
+        lines = [_PREFIX.sub("", line) for line in self._lines(_WORKERS)]
+        error = last_error(lines)
+        if error is None:
+            return self.failure(what)
+        return ServerError(f"{what}: {error}\nits whole log: {self.folder / _WORKERS}")
+
+    def _lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+    def _settle(self) -> None:
+        """Wait until the logs stop growing: a worker is gone before TorchServe has copied its last lines."""
+        before, after = -1, self._size()
+        for _ in range(_SETTLE_POLLS):
+            if before == after:
+                return
+            time.sleep(_SETTLE_SECONDS)
+            before, after = after, self._size()
+
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.glob("*.log"))
+
+
+def last_error(lines: Sequence[str]) -> str | None:
+    """The last error that Python named in `lines`, without the module of its class; None if there is none."""
+    named = (match[1] for line in reversed(lines) if _SECOND_TRY not in line and (match := _ERROR.match(line)))
+    return next(named, None)
