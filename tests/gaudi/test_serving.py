@@ -118,7 +118,7 @@ def test_warm_up_tells_its_progress(server: LocalServer) -> None:
 
 def test_the_cards_metrics_are_published(server: LocalServer) -> None:
     _predict(server, noise(50, 50))
-    text = requests.get(f"http://127.0.0.1:{server.addresses.metrics}/metrics", timeout=60).text
+    text = requests.get(f"http://127.0.0.1:{server.addresses.metrics.port}/metrics", timeout=60).text
     figures = dict(re.findall(r'^(LSeg\w+)\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE))
     assert float(figures["LSegGraphCompilations"]) >= 16
     assert float(figures["LSegRecipeCacheHits"]) > 0
@@ -186,7 +186,7 @@ def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, 
     assert _scale(server, 1).status_code == 200  # or no card is free
     with running(archive, folder / "second", **_environment(folder)) as second:
         _predict(second, noise(60, 60))
-        text = requests.get(f"http://127.0.0.1:{second.addresses.metrics}/metrics", timeout=60).text
+        text = requests.get(f"http://127.0.0.1:{second.addresses.metrics.port}/metrics", timeout=60).text
         compiled = re.search(r'^LSegGraphCompilations\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE)
         assert compiled is not None and float(compiled.group(1)) == 0
         again = re.search(r"Ready on hpu.* after ([\d.]+) s", _log(second))

@@ -87,7 +87,7 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ModuleType
 def service(server: LocalServer, stubs: tuple[ModuleType, ModuleType]) -> Iterator[Any]:
     import grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{server.addresses.grpc_inference}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.addresses.grpc_inference.port}") as channel:
         yield stubs[1].InferenceAPIsServiceStub(channel)
 
 

@@ -67,8 +67,8 @@ class Workplace:
     def here(self, text: str) -> str:
         """`text` with the addresses of TorchServe's defaults replaced by those of this server."""
         addresses = self.server.addresses
-        ports = {8080: addresses.inference, 8081: addresses.management, 8082: addresses.metrics}
-        ports |= {7070: addresses.grpc_inference, 7071: addresses.grpc_management}
+        ports = {8080: addresses.inference.port, 8081: addresses.management.port, 8082: addresses.metrics.port}
+        ports |= {7070: addresses.grpc_inference.port, 7071: addresses.grpc_management.port}
         return re.sub(r"127\.0\.0\.1:(\d+)", lambda m: f"127.0.0.1:{ports.get(int(m[1]), m[1])}", text)
 
 

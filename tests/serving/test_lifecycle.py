@@ -194,7 +194,9 @@ def test_two_servers_run_side_by_side(server: LocalServer, archive: Path, tmp_pa
 def test_ports_in_use_are_reported(server: LocalServer, archive: Path, tmp_path: Path) -> None:
     """Or the server that listens there would be taken for the new one, which cannot start."""
     second = LocalServer(tmp_path / "run", server.addresses)
-    with pytest.raises(ServerError, match=rf"something listens on 127\.0\.0\.1:{server.addresses.inference} already"):
+    with pytest.raises(
+        ServerError, match=rf"something listens on 127\.0\.0\.1:{server.addresses.inference.port} already"
+    ):
         second.start(archive.parent, ["lseg=lseg.mar"])
 
 

@@ -30,11 +30,11 @@ def _bytes(server: LocalServer) -> int:
 
 def _lines(server: LocalServer) -> list[str]:
     logs = [path for path in server.logs.iterdir() if path.name != "console.log"]
-    return [line for path in logs for line in path.read_text(encoding="utf-8", newline="\n").split("\n") if line]
+    return [line for path in logs for line in path.read_bytes().decode().split("\n") if line]
 
 
 def test_a_client_cannot_write_its_upload_into_the_log(fresh: LocalServer) -> None:
-    """TorchServe quotes a form that it cannot decode, whole, in its exception. Its own configuration logs that twice."""
+    """TorchServe quotes a form that it cannot decode, whole. Its own configuration logs that twice."""
     url = f"{fresh.addresses.inference_url}/predictions/lseg"
     form = b"labels=" + b"A" * 5_000_000 + b"%zz"
     before = _bytes(fresh)
