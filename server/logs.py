@@ -18,8 +18,8 @@ _LAST_LINES = 25
 _PREFIX = re.compile(r"^\S+ \[\w+ *\] \S+ MODEL_LOG - ")
 # The line of a traceback that names the error.
 _ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Fault)(?:: .*)?)$")
-# TorchServe looks for a handler here when it could not import the archive's, and hides the true error behind this one.
-_SECOND_TRY = "ts.torch_handler."
+# TorchServe's own errors behind the true one: it has looked for the handler in its own folder, too; it ends the worker.
+_SECOND_HAND = re.compile(r"'ts\.torch_handler\.|RuntimeError: \d{3} - ")
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ class Logs:
 
 def last_error(lines: Sequence[str]) -> str | None:
     """The last error that Python named in `lines`, without the module of its class; None if there is none."""
-    named = (match[1] for line in reversed(lines) if _SECOND_TRY not in line and (match := _ERROR.match(line)))
-    return next(named, None)
+    named = (match[1] for line in reversed(lines) if (match := _ERROR.match(line)))
+    return next((error for error in named if not _SECOND_HAND.search(error)), None)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -167,6 +168,7 @@ def test_a_start_clears_what_a_killed_server_left(tmp_path: Path) -> None:
         assert not list((run_folder / "tmp" / "models").iterdir())
 
 
+@pytest.mark.slow
 def test_stop_returns_when_the_ports_are_free(tmp_path: Path) -> None:
     """Also of a server that had to be killed, here because it was suspended."""
     _tiny_archive(tmp_path / "store")
@@ -216,3 +218,21 @@ def test_an_interrupted_start_leaves_no_server(number: signal.Signals, tmp_path:
         assert "start interrupted; the server is stopped" in start.stderr.read()
     _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
+
+
+def test_a_full_queue_is_answered_with_503(tmp_path: Path) -> None:
+    """In words of TorchServe that speak of workers; docs/operations.md explains them."""
+    _tiny_archive(
+        tmp_path / "store", "import time\ndef handle(data, context):\n    time.sleep(3)\n    return ['here']\n"
+    )
+    server = LocalServer(tmp_path / "run", free_addresses(), environment={"TS_JOB_QUEUE_SIZE": "1"})
+    url = f"{server.addresses.inference_url}/predictions/lseg"
+    with _stopped_at_the_end(tmp_path / "run"):
+        server.start(tmp_path / "store", ["lseg=lseg.mar"])
+        server.wait_until_ready("lseg", seconds=PATIENCE)
+        with ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(lambda _: requests.post(url, data=b"x", timeout=60), range(5)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[:2] == [200, 200]
+    assert statuses[-1] == 503
+    assert all("has no worker to serve inference request" in one.text for one in answers if one.status_code == 503)
