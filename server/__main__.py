@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
             dest=f"{name}_port",
             type=_port,
             metavar="PORT",
-            help=f"(default: what TS_... or config.properties say, which is {address.port} as it comes)",
+            help=f"(default: of the environment or else of config.properties, where it is {address.port})",
         )
     commands.add_parser("stop", help="stop the server and everything it started")
     return parser

@@ -57,7 +57,10 @@ def test_the_client_reports_a_missing_server(tmp_path: Path) -> None:
 
 
 def test_torchserve_by_hand_serves_what_the_export_prints(archive: Path, tmp_path: Path) -> None:
-    """`torchserve --start` and `--stop`, with the project's config.properties and the store and model of the export."""
+    """`torchserve --start` and `--stop`, with the project's config.properties and the store and model of the export.
+
+    Its logs and its bound of Java's memory are those of `python -m server start`.
+    """
     addresses = free_addresses()
     (tmp_path / "tmp").mkdir()
     environment = {
@@ -82,6 +85,10 @@ def test_torchserve_by_hand_serves_what_the_export_prints(archive: Path, tmp_pat
             f"{addresses.inference_url}/predictions/lseg", files={"image": PHOTO.read_bytes()}, timeout=60
         )
         assert answer.status_code == 200
+        assert "-Dlog4j.configurationFile=config/log4j2.xml" in java.cmdline()
+        assert any(word.startswith("-Xmx") for word in java.cmdline())
+        assert "[INFO ]" not in (tmp_path / "console.log").read_text(), "the logs are files"
+        assert "Loading initial models" in (tmp_path / "logs" / "ts_log.log").read_text()
     finally:
         subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, check=True)
     _, alive = psutil.wait_procs(family, timeout=60)
