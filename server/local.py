@@ -26,6 +26,8 @@ from lseg_serve.server.settings import Settings
 
 _POLL_SECONDS = 0.25
 _LOCK = "start.lock"
+# A Gaudi may compile for half an hour. TorchServe ends a worker that loads for longer than startupTimeout, which shows.
+_PATIENCE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class LocalServer:
             self.stop()
             try:
                 self._start(model_store, [model])
-                self.wait_until_ready(model.partition("=")[0])
+                self.wait_until_ready(model.partition("=")[0], _PATIENCE_SECONDS)
             except BaseException:
                 self.stop()
                 raise
