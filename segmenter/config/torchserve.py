@@ -41,8 +41,13 @@ class ModelConfigFile(Section):
         ),
     ] = 300
     job_queue_size: Annotated[
-        int, Field(ge=1, description="Requests that wait for a worker. One more is answered with 503.")
-    ] = 100
+        int,
+        Field(
+            ge=1,
+            description="Requests that wait for a worker. One more is answered with 503. Where it is given, it goes over"
+            " `job_queue_size` of config.properties.",
+        ),
+    ] = 20
 
     # Passed on unread: LSeg neither needs nor checks them.
     async_communication: Any = None

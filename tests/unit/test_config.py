@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lseg_serve.segmenter import Config
 from lseg_serve.segmenter.__main__ import main
 from lseg_serve.segmenter.config import AccurateParams, HpuParams, StaticImageSizeParams, table
+from lseg_serve.segmenter.config.torchserve import ModelConfigFile
 from lseg_serve.segmenter.errors import ConfigError
 from tests.conftest import PROJECT
 
@@ -281,6 +282,10 @@ def test_the_bundled_configuration_names_the_timeouts_that_torchserve_takes_from
 
 def test_the_handler_refuses_an_answer_before_torchserve_dies_of_it() -> None:
     assert Config.from_file(MODEL_CONFIG).max_response_bytes <= int(_properties()["max_response_size"])
+
+
+def test_the_queue_of_a_file_that_names_none_is_the_servers() -> None:
+    assert ModelConfigFile().job_queue_size == int(_properties()["job_queue_size"])
 
 
 def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
