@@ -44,8 +44,8 @@ class ModelConfigFile(Section):
         int,
         Field(
             ge=1,
-            description="Requests that wait for a worker. One more is answered with 503. Where it is given, it goes over"
-            " `job_queue_size` of config.properties.",
+            description="Requests that wait for a worker. One more is answered with 503. Where it is given, it goes"
+            " over `job_queue_size` of config.properties.",
         ),
     ] = 20
 
