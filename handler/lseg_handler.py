@@ -11,6 +11,7 @@ from itertools import compress
 from pathlib import Path
 
 from ts.context import Context
+from ts.service import Service
 
 from lseg_serve.handler.bodies import MOST_BYTES
 from lseg_serve.handler.description import describe
@@ -40,7 +41,7 @@ class LSegHandler:
         An error here stops the worker; its message in the log says what to change.
         """
         start = time.perf_counter()
-        keep_repeated_fields()
+        keep_repeated_fields(Service)
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
         self.tuning.start(device.kind)

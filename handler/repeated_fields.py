@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from ts.service import Service
-
 logger = logging.getLogger(__name__)
 
 _FUNCTION = "retrieve_data_for_inference"
@@ -30,13 +28,13 @@ class Repeated:
     values: tuple[object, ...]
 
 
-def keep_repeated_fields() -> None:
-    """Make TorchServe's worker, which this process is, keep all values of a field. A second call changes nothing."""
-    function = getattr(Service, _FUNCTION, None)
+def keep_repeated_fields(service: type) -> None:
+    """Make `service`, TorchServe's `ts.service.Service`, keep all values of a field. A second call changes nothing."""
+    function = getattr(service, _FUNCTION, None)
     if function is None:
         logger.warning("this TorchServe has no %s: of a field that is sent twice, the last value counts", _FUNCTION)
     elif not hasattr(function, "__wrapped__"):
-        setattr(Service, _FUNCTION, staticmethod(_keeping_all(function)))
+        setattr(service, _FUNCTION, staticmethod(_keeping_all(function)))
 
 
 def _keeping_all(retrieve: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -46,6 +46,12 @@ def test_a_limit_that_is_no_number_counts_as_none(value: str, tmp_path: Path) ->
     assert _limit(tmp_path, f"max_response_size={value}") == DEFAULT
 
 
+def test_each_size_has_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("max_request_size=123\nmax_response_size=456\n", encoding="utf-8")
+    assert configured_limit("max_request_size", _command("-f", "own"), tmp_path) == 123
+    assert configured_limit("max_response_size", _command("-f", "own"), tmp_path) == 456
+
+
 def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TS_MAX_RESPONSE_SIZE", "777")
     size = "max_response_size=123"
@@ -67,7 +73,7 @@ def test_a_parent_that_is_no_torchserve_sets_no_limit() -> None:
 
 def _seen_by_a_worker(folder: Path, *options: str, **environment: str) -> str:
     """What a child of a process with the frontend's command line finds; a shell stands in for Java."""
-    worker = "from lseg_serve.handler.limits import frontend_limit; print(frontend_limit('max_response_size'))"
+    worker = 'from lseg_serve.handler.limits import frontend_limit; print(frontend_limit("max_response_size"))'
     run = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -c '{worker}'; true", FRONTEND, *options],
         cwd=folder,
