@@ -73,7 +73,7 @@ def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: i
     document = None if isinstance(body, Repeated) else json_object(body, content_type)
     if document is not None:
         return _overridden(fields, document)
-    if content_type.startswith("multipart/") and isinstance(body, bytes | bytearray):
+    if content_type.startswith("multipart/") and isinstance(body, bytes | bytearray) and body.startswith(b"--"):
         raise InvalidRequestError(
             f"the header Content-Type: {content_type} names no boundary, so the form cannot be read; leave the header "
             "to the client that makes the form"

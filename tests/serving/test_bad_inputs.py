@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -147,6 +149,48 @@ CASES: dict[str, tuple[Send, int, str, str]] = {
         "invalid_image",
         "there are two images",
     ),
+    "two files in the field image": (
+        {"files": [("image", PNG), ("image", JPEG)]},
+        400,
+        "invalid_image",
+        "there are 2 images in the field image",
+    ),
+    "an option twice": (_form(format=["png", "json"]), 400, "invalid_option", "format is given 2 times"),
+    "a label twice, in two fields": (_form(labels=["cat", "Cat"]), 400, "invalid_labels", "given twice"),
+    "semicolons for commas": (_form(labels="sky;grass"), 400, "invalid_labels", "that holds ';'; accepted: labels"),
+    "commas in lines": (_form(labels="sky, blue\ngrass"), 400, "invalid_labels", "several lines"),
+    "a label of nothing visible": (_form(labels="sky,\u3164"), 400, "invalid_labels", "shows nothing"),
+    "a label of zero width": (_form(labels="sky,\u200b"), 400, "invalid_labels", "label 2 is empty"),
+    "two spellings of a word": (_form(labels="caf\u00e9,cafe\u0301"), 400, "invalid_labels", "given twice"),
+    "true for labels": (_json(labels=True), 400, "invalid_labels", "labels is true"),
+    "broken JSON as text": (_raw(b'{"image": ', "text/plain"), 400, "invalid_request", "not valid JSON"),
+    "a gzip bomb": (
+        _raw(gzip.compress(bytes(50_000_000)), "image/png", **{"Content-Encoding": "gzip"}),
+        413,
+        "request_too_large",
+        "accepted: up to 8000000",
+    ),
+    "no gzip": (_raw(PNG, "image/png", **{"Content-Encoding": "gzip"}), 400, "invalid_request", "no whole gzip"),
+    "another compression": (_raw(PNG, "image/png", **{"Content-Encoding": "br"}), 400, "invalid_request", "'br'"),
+    "a compressed form": (
+        _raw(gzip.compress(b"--x--"), "multipart/form-data; boundary=x", **{"Content-Encoding": "gzip"}),
+        400,
+        "invalid_request",
+        "the form is compressed",
+    ),
+    "a form without a boundary": (_raw(b"--x--", "multipart/form-data"), 400, "invalid_request", "names no boundary"),
+    "an image as a link in a form": (
+        {"files": {"image": (None, "https://example.org/x.png")}},
+        400,
+        "invalid_image",
+        "links are not fetched",
+    ),
+    "JSON that curl called a form": (
+        _raw(b'{"image": "aGVsbG8="}', "application/x-www-form-urlencoded"),
+        415,
+        "unsupported_image",
+        "-H 'Content-Type: application/json'",
+    ),
     "a strip beyond all sides": (_image(_png_claiming(70_000, 10)), 413, "image_too_large", "sides of up to 65535"),
     "a PPM in plain text": (_image(b"P3\n1 1\n255\n1 2 3\n"), 415, "unsupported_image", "plain text"),
     "base64 of no image": ({"json": {"image": "aGVsbG8="}}, 415, "unsupported_image", "not an image"),
@@ -222,7 +266,7 @@ def test_headers_that_mean_something_to_torchserve_do_no_harm(
 
 
 def test_a_label_named_like_a_header_stays_a_label(url: str) -> None:
-    labels = "a\u2028b,Content-Type: text/html,%0d%0aX: y"
-    answer = requests.post(url, files={"image": PNG}, data={"labels": labels.encode()}, timeout=60)
+    labels = json.dumps(["a\u2028b", "Content-Type: text/html", "%0d%0aX: y"])
+    answer = requests.post(url, files={"image": PNG}, data={"labels": labels}, timeout=60)
     assert answer.status_code == 200
     assert "X" not in answer.headers

@@ -45,7 +45,7 @@ def test_what_does_not_begin_like_an_object_is_left_to_the_decoder(body: bytes) 
 )
 def test_broken_json_is_refused_by_any_name(body: bytes) -> None:
     for named in ("application/x-json", ""):
-        with pytest.raises(InvalidRequestError, match="the body is not valid JSON .*; accepted: a JSON object"):
+        with pytest.raises(InvalidRequestError, match=r"the body is not valid JSON .*; accepted: a JSON object"):
             json_object(bytearray(body), named)
 
 

@@ -1,4 +1,4 @@
-"""How labels are told apart in a text, and which of their characters count: one rule for requests, files and commands."""
+"""How labels are told apart in a text, and which characters count: one rule for requests, files and commands."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_json_list_is_never_split(item: str) -> None:
 
 @pytest.mark.parametrize("sign", [";", "|", "\t", "\uff1b", "\u061b", "\uff5c"], ids=ascii)
 def test_a_lone_label_that_holds_another_programs_separator_is_refused(sign: str) -> None:
-    with pytest.raises(LabelTextError, match="is one label.* that holds .*; accepted: labels separated by commas"):
+    with pytest.raises(LabelTextError, match=r"is one label.* that holds .*; accepted: labels separated by commas"):
         split_labels(f"sky{sign}grass{sign}house")
     assert split_labels(f"sky{sign}blue,grass") == [f"sky{sign}blue", "grass"]
 
