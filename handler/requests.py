@@ -60,7 +60,8 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_by
         name.removeprefix(HEADER_PREFIX): value for name, value in headers.items() if name.startswith(HEADER_PREFIX)
     }
     fields = _overridden(named, _fields(row, headers, most_bytes))
-    return Request.model_validate({"format": _accepted_format(headers.get("accept", "")), **fields})
+    accepted = {"format": _accepted_format(headers.get("accept", ""))}
+    return Request.model_validate(_overridden(accepted, fields))
 
 
 def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int) -> dict[str, object]:

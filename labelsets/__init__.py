@@ -68,13 +68,13 @@ def read_labels(name: str) -> tuple[str, ...]:
 
 
 def read_label_file(name: str) -> str:
-    """The text of a label file.
+    """The text of a label file, without a byte order mark.
 
     Raises:
         LabelFileError: it cannot be read.
     """
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
         raise LabelFileError(f"labels {name!r}: {error}; accepted: {', '.join(NAMES)}, or a file") from error
 

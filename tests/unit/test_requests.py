@@ -493,6 +493,7 @@ def test_null_is_the_same_as_absent(name: str) -> None:
         assert getattr(_parsed(_json(**{name: None}), **headers), name) == 1, (
             "a header counts where the field is absent"
         )
+    assert _parsed(_json(format=None), Accept="application/json").format == "json"
     _refused(_json(colour=None), InvalidOptionError, "colour", "unknown field 'colour'")
 
 
