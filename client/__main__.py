@@ -9,19 +9,23 @@ from pathlib import Path
 import requests
 
 from lseg_serve.client.lseg_client import ClientError, LSegClient
+from lseg_serve.labelsets import LabelTextError, split_labels
 
 
 def main() -> int:
     """Segment one image as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m client", description="Segment a photo with a running server.")
     parser.add_argument("image", type=Path)
-    parser.add_argument("--labels", help="separated by commas (default: the label set of the model)")
+    parser.add_argument("--labels", help="separated by commas, or a JSON list (default: the label set of the model)")
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
     parser.add_argument("--output", type=Path, default=Path("mask.png"), help="(default: %(default)s)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
     parser.add_argument("--model", default="lseg", help="(default: %(default)s)")
     arguments = parser.parse_args()
-    labels = arguments.labels.split(",") if arguments.labels else None
+    try:
+        labels = [str(label) for label in split_labels(arguments.labels)] if arguments.labels else None
+    except LabelTextError as error:
+        parser.error(str(error))
     try:
         with LSegClient(arguments.url, arguments.model) as client:
             mask = client.segment(arguments.image.read_bytes(), labels, mode=arguments.mode)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lseg_serve.evaluation.errors import EvaluationError
 from lseg_serve.evaluation.truth import TruthRule
-from lseg_serve.labelsets import NAMES, LabelFileError, parse_labels, published_labels, read_label_file
+from lseg_serve.labelsets import NAMES, LabelFileError, normalized, parse_labels, published_labels, read_label_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -64,7 +64,7 @@ def read_labels(name: str) -> LabelFile:
 
 def _labels_with_values(text: str, name: str) -> LabelFile:
     try:
-        names = {int(value): str(label).strip() for value, label in json.loads(text).items()}
+        names = {int(value): normalized(str(label)) for value, label in json.loads(text).items()}
         if not all(0 <= value < 1 << 16 for value in names):
             raise ValueError("a value is outside 0..65535")
     except ValueError as error:  # also what json raises

@@ -11,12 +11,15 @@ from itertools import compress
 from pathlib import Path
 
 from ts.context import Context
+from ts.service import Service
 
+from lseg_serve.handler.bodies import MOST_BYTES
 from lseg_serve.handler.description import describe
-from lseg_serve.handler.limits import frontend_response_limit
+from lseg_serve.handler.limits import frontend_limit
 from lseg_serve.handler.metrics import DeviceMetrics
 from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.process.tuning import ProcessTuning
+from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
 from lseg_serve.segmenter import Config, NotReadyError, Segmenter, choose_device
 
@@ -38,6 +41,7 @@ class LSegHandler:
         An error here stops the worker; its message in the log says what to change.
         """
         start = time.perf_counter()
+        keep_repeated_fields(Service)
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
         self.tuning.start(device.kind)
@@ -73,12 +77,13 @@ class LSegHandler:
 
 
 def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
-    limits = (config.max_response_bytes, frontend_response_limit())
+    limits = (config.max_response_bytes, frontend_limit("max_response_size"))
     return ServerInfo(
         model_name=context.model_name,
         model_version=(context.manifest or {}).get("model", {}).get("modelVersion", ""),
         device=device,
         max_response_bytes=min(limit for limit in limits if limit is not None),
+        max_request_bytes=frontend_limit("max_request_size") or MOST_BYTES,
     )
 
 

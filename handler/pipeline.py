@@ -45,7 +45,10 @@ def respond(
     segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], server: ServerInfo
 ) -> list[Response]:
     """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
-    prepared = [_guarded(_prepare, segmenter, row, header) for row, header in zip(rows, headers, strict=True)]
+    prepared = [
+        _guarded(_prepare, segmenter, row, header, server.max_request_bytes)
+        for row, header in zip(rows, headers, strict=True)
+    ]
     segmented = _segment(segmenter, [one for one in prepared if isinstance(one, Prepared)])
     if any(isinstance(one, OutOfMemoryError) for one in [*prepared, *segmented]):
         segmenter.clear_feature_cache()
@@ -55,8 +58,8 @@ def respond(
     ]
 
 
-def _prepare(segmenter: Segmenter, row: Row, headers: Headers) -> Prepared:
-    request = parse_request(row, plain_headers(headers))
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) -> Prepared:
+    request = parse_request(row, plain_headers(headers), most_bytes)
     labels = None if request.labels is None else checked_labels(request.labels, segmenter.config)
     text = segmenter.encode_labels(labels)
     start = time.perf_counter()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,7 +18,10 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from lseg_serve.handler.encoded_images import decoded_field, decoded_text
 from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.handler.repeated_fields import Repeated
+from lseg_serve.labelsets import LabelTextError, kind_in_json, split_labels
 from lseg_serve.segmenter import (
     IMAGE_FORMATS,
     MODES,
@@ -35,48 +34,36 @@ from lseg_serve.segmenter import (
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {"format": FORMATS, "mode": MODES, "geometry": GEOMETRIES}
-_DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
 def _image(value: object) -> bytes:
-    """The bytes of the image file: as they came, or from base64 or a data URI in JSON."""
+    """The bytes of the image file: as they came, or from base64 or a data URI."""
     if value is None:
         raise InvalidImageError(
             "there is no image; accepted: the field image, a raw body, or JSON with image as base64"
         )
     if isinstance(value, bytes | bytearray):
-        return bytes(value)
+        return decoded_field(bytes(value))
     if not isinstance(value, str):
-        raise InvalidImageError(f"image is a {type(value).__name__}; accepted: a file, or base64 text in JSON")
-    uri = _DATA_URI.match(value)
-    encoded = "".join(value[uri.end() if uri else 0 :].split())
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidImageError(f"image is text ({value[:30]!r}...) that is no base64: {error}") from error
+        raise InvalidImageError(f"image is {kind_in_json(value)}; accepted: a file, or base64 text in JSON")
+    return decoded_text(value)
 
 
 def _labels(value: object) -> list[object]:
-    """A JSON list, or text split at commas."""
+    """A JSON list, or text by the rule of `split_labels`; of several fields the labels of all."""
     if isinstance(value, list):
         return value
-    text = _text("labels", value).strip()
-    if not text.startswith("["):
-        return list(text.split(",")) if text else []
+    fields = value.values if isinstance(value, Repeated) else (value,)
+    if len(fields) > 1:
+        return [label for field in fields for label in (_labels(field) or [""])]
     try:
-        listed: list[object] = json.loads(text)  # what begins with a bracket and is JSON is a list
-    except (ValueError, RecursionError) as error:
-        raise InvalidLabelsError(f"labels begins with '[' but is not a JSON list: {error}") from error
-    return listed
+        return split_labels(_text("labels", value))
+    except LabelTextError as error:
+        raise InvalidLabelsError(str(error)) from error
 
 
 def _stripped(value: object) -> object:
-    """Text without spaces around it. What is no text is left for pydantic to refuse, except null.
-
-    Null stands for "not sent" in the model, and is no value that can be sent.
-    """
-    if value is None:
-        raise ValueError
+    """Text without spaces around it. What is no text is left for pydantic to refuse."""
     value = value.decode("utf-8") if isinstance(value, bytes | bytearray) else value
     return value.strip() if isinstance(value, str) else value
 
@@ -92,10 +79,15 @@ def _text(name: str, value: object) -> str:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidOptionError(f"{name} is not UTF-8 text: {error}", name) from error
+            raise _wrong(name, f"{name} is not UTF-8 text: {error}") from error
     if isinstance(value, str):
         return value
-    raise InvalidOptionError(f"{name} is {str(value)[:60]!r}, a {type(value).__name__}; accepted: text", name)
+    accepted = "a list of texts, or text" if name == "labels" else "text"
+    raise _wrong(name, f"{name} is {kind_in_json(value)}; accepted: {accepted}")
+
+
+def _wrong(name: str, message: str) -> SegmenterError:
+    return InvalidLabelsError(message) if name == "labels" else InvalidOptionError(message, name)
 
 
 def _member_of(names: tuple[str, ...]) -> AfterValidator:
@@ -132,8 +124,8 @@ class Request(BaseModel):
         BeforeValidator(_labels),
         WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
         Field(
-            description="Distinct texts, in any language; as text, split at commas. Without them, the label set"
-            " exported with the model."
+            description="Distinct texts, in any language; as text, separated by commas or line ends. Without them, the"
+            " label set exported with the model."
         ),
     ] = None
     format: Annotated[_Format, Field(description="Of the response. Without it, what `Accept` names.")] = "png"
@@ -158,8 +150,10 @@ class Request(BaseModel):
         if unknown:
             name = unknown[0][:60]
             raise InvalidOptionError(f"unknown field {name!r}; accepted: {', '.join(cls.model_fields)}", name)
+        _refuse_repeated(fields)
+        sent = {name: value for name, value in fields.items() if value is not None}  # null is the same as absent
         try:
-            return handler({"image": None, **fields})
+            return handler({"image": None, **sent})
         except ValidationError as error:
             raise _refusal(fields, error) from None
 
@@ -179,7 +173,18 @@ def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterE
     name = str(error.errors(include_url=False)[0]["loc"][0])
     value = fields[name]
     if name in _CHOICES:
-        text = _text(name, value).strip()
-        return InvalidOptionError(f"{name} is {text[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
-    shown = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
-    return InvalidOptionError(f"{name} is {str(shown)[:60]!r}; accepted: a number from 0 to 1", name)
+        choice = _text(name, value).strip()
+        return InvalidOptionError(f"{name} is {choice[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
+    text = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
+    shown = repr(text[:60]) if isinstance(text, str) else kind_in_json(text)
+    return InvalidOptionError(f"{name} is {shown}; accepted: a number from 0 to 1", name)
+
+
+def _refuse_repeated(fields: Mapping[str, object]) -> None:
+    """Refuse a field that was sent more than once, where only one value can count."""
+    for name, value in fields.items():
+        if not isinstance(value, Repeated) or name == "labels":
+            continue
+        if name == "image":
+            raise InvalidImageError(f"there are {len(value.values)} images in the field image; accepted: one")
+        raise InvalidOptionError(f"{name} is given {len(value.values)} times; accepted: once", name)

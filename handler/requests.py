@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from lseg_serve.handler.bodies import FORM, MOST_BYTES, json_object, media_type, unpacked
 from lseg_serve.handler.formats import FORMAT_OF_MEDIA_TYPE
+from lseg_serve.handler.repeated_fields import Repeated
 from lseg_serve.handler.request_model import Request
-from lseg_serve.segmenter import InvalidImageError, InvalidRequestError, UnsupportedImageError
+from lseg_serve.segmenter import InvalidImageError, InvalidOptionError, InvalidRequestError, UnsupportedImageError
 
 HEADER_PREFIX = "x-lseg-"
 # TorchServe's own names for the body, and what it adds on some routes.
@@ -23,8 +25,22 @@ def plain_headers(headers: Mapping[str, object]) -> dict[str, str]:
     """The request's own headers by lower-case name.
 
     TorchServe puts the content type of each form field among them, as dictionaries, and reads every byte as latin-1.
+    Of headers of one spelling it keeps the last alone, which leaves no trace.
+
+    Raises:
+        InvalidOptionError: one of ours came in several spellings.
     """
-    return {name.lower(): _utf8(value) for name, value in headers.items() if isinstance(value, str)}
+    plain: dict[str, str] = {}
+    for spelling, value in headers.items():
+        name = spelling.lower()
+        if not isinstance(value, str):
+            continue
+        if name in plain and name.startswith(HEADER_PREFIX):
+            raise InvalidOptionError(
+                f"the header {name} is sent more than once; accepted: once", name.removeprefix(HEADER_PREFIX)
+            )
+        plain[name] = _utf8(value)
+    return plain
 
 
 def _utf8(value: str) -> str:
@@ -34,31 +50,35 @@ def _utf8(value: str) -> str:
         return value
 
 
-def parse_request(row: Mapping[str, object], headers: Mapping[str, str]) -> Request:
-    """The request in a row of TorchServe and its plain headers.
+def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int = MOST_BYTES) -> Request:
+    """The request in a row of TorchServe and its plain headers. A compressed body may unpack to `most_bytes`.
 
     Raises:
         InvalidRequestError: what was sent cannot be understood; a subclass names the field.
     """
-    fields = _with_headers(_fields(row, headers), headers)
-    return Request.model_validate({"format": _accepted_format(headers.get("accept", "")), **fields})
+    named = {
+        name.removeprefix(HEADER_PREFIX): value for name, value in headers.items() if name.startswith(HEADER_PREFIX)
+    }
+    fields = _overridden(named, _fields(row, headers, most_bytes))
+    accepted = {"format": _accepted_format(headers.get("accept", ""))}
+    return Request.model_validate(_overridden(accepted, fields))
 
 
-def _fields(row: Mapping[str, object], headers: Mapping[str, str]) -> dict[str, object]:
+def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int) -> dict[str, object]:
     """The named values of a request, the image among them, whichever way it came."""
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == "application/x-www-form-urlencoded" and "image" not in row:
-        raise UnsupportedImageError(
-            "the body was sent as application/x-www-form-urlencoded (curl's default for --data-binary); "
-            "name its type, for instance with -H 'Content-Type: image/png'"
-        )
+    body = unpacked(next((row[name] for name in _BODY_FIELDS if name in row), None), headers, most_bytes)
     fields = {name: value for name, value in row.items() if name not in (*_BODY_FIELDS, *_IGNORED_FIELDS)}
-    body = next((row[name] for name in _BODY_FIELDS if name in row), None)
-    if isinstance(body, dict):
-        return {**fields, **body}
-    if content_type == "application/json" and body is not None:
-        what = "not valid JSON" if isinstance(body, bytes | bytearray) else f"a JSON {type(body).__name__}"
-        raise InvalidRequestError(f"the body is {what}; accepted: a JSON object with image and labels")
+    content_type = media_type(headers)
+    if content_type == FORM:
+        _mend_form(fields)
+    document = None if isinstance(body, Repeated) else json_object(body, content_type)
+    if document is not None:
+        return _overridden(fields, document)
+    if content_type.startswith("multipart/") and isinstance(body, bytes | bytearray) and body.startswith(b"--"):
+        raise InvalidRequestError(
+            f"the header Content-Type: {content_type} names no boundary, so the form cannot be read; leave the header "
+            "to the client that makes the form"
+        )
     if body is not None and "image" in fields:
         raise InvalidImageError("there are two images, in the field image and as the body; accepted: one")
     if body is not None:
@@ -66,12 +86,25 @@ def _fields(row: Mapping[str, object], headers: Mapping[str, str]) -> dict[str, 
     return fields
 
 
-def _with_headers(fields: dict[str, object], headers: Mapping[str, str]) -> dict[str, object]:
-    """`fields`, and the X-LSeg-... headers for what they do not say."""
-    named = {
-        name.removeprefix(HEADER_PREFIX): value for name, value in headers.items() if name.startswith(HEADER_PREFIX)
-    }
-    return {**named, **fields}
+def _mend_form(fields: dict[str, object]) -> None:
+    """Undo what a form in a URL's encoding does to base64: each plus sign that was sent as it is became a space.
+
+    Raises:
+        UnsupportedImageError: the form holds no image, so it is most likely an image or JSON without its type.
+    """
+    if "image" not in fields:
+        kind = "application/json" if any(name.lstrip().startswith("{") for name in fields) else "image/png"
+        raise UnsupportedImageError(
+            f"the body was sent as {FORM} (curl's default for --data-binary); "
+            f"name its type, for instance with -H 'Content-Type: {kind}'"
+        )
+    if isinstance(fields["image"], bytes | bytearray):
+        fields["image"] = fields["image"].strip().replace(b" ", b"+")
+
+
+def _overridden(fields: Mapping[str, object], by: Mapping[str, object]) -> dict[str, object]:
+    """`fields`, and `by` over them. Its null is the same as absent, and so overrides nothing."""
+    return {**by, **fields, **{name: value for name, value in by.items() if value is not None}}
 
 
 def _accepted_format(accept: str) -> str:

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from lseg_serve.labelsets.text import (
+    LabelTextError,
+    is_visible,
+    kind_in_json,
+    normalized,
+    split_labels,
+    without_invisible,
+)
+
+__all__ = [
+    "NAMES",
+    "LabelFileError",
+    "LabelTextError",
+    "is_visible",
+    "kind_in_json",
+    "normalized",
+    "parse_labels",
+    "published_labels",
+    "read_label_file",
+    "read_labels",
+    "split_labels",
+    "without_invisible",
+]
 
 _FOLDER = Path(__file__).parent
 NAMES = ("ade20k", "ade20k-published", "pascal", "pascal-published", "coco", "coco-published")
@@ -36,7 +59,7 @@ def published_labels(name: str) -> tuple[str, ...]:
 def read_labels(name: str) -> tuple[str, ...]:
     """The labels of a published set, by its name, or of a file, in their order and without spaces around them.
 
-    A file holds one label a line, where empty lines do not count, or a JSON list of texts.
+    A file holds what a request may: one label a line, or labels separated by commas, or a JSON list of texts.
 
     Raises:
         LabelFileError: there is no such set or file, or it holds no list of labels.
@@ -45,13 +68,13 @@ def read_labels(name: str) -> tuple[str, ...]:
 
 
 def read_label_file(name: str) -> str:
-    """The text of a label file.
+    """The text of a label file, without a byte order mark.
 
     Raises:
         LabelFileError: it cannot be read.
     """
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
         raise LabelFileError(f"labels {name!r}: {error}; accepted: {', '.join(NAMES)}, or a file") from error
 
@@ -62,27 +85,16 @@ def parse_labels(text: str, name: str) -> tuple[str, ...]:
     Raises:
         LabelFileError: the text is no list of labels.
     """
-    if not text.lstrip().startswith("["):
-        labels = [line.strip() for line in text.split("\n") if line.strip()]
-    else:
-        labels = [_label_of(item, name) for item in _parse_list(text, name)]
-    if not labels or not all(labels):
+    try:
+        labels = [_label_of(item, name) for item in split_labels(text)]
+    except LabelTextError as error:
+        raise LabelFileError(f"labels {name!r}: {error}") from error
+    if not labels or not all(map(is_visible, labels)):
         raise LabelFileError(f"labels {name!r}: holds an empty label or none at all")
     return tuple(labels)
 
 
-def _parse_list(text: str, name: str) -> list[object]:
-    try:
-        items = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LabelFileError(
-            f"labels {name!r}: {error}; accepted: one label a line, or a JSON list of texts"
-        ) from error
-    assert isinstance(items, list)  # it starts with a bracket
-    return items
-
-
 def _label_of(item: object, name: str) -> str:
     if not isinstance(item, str):
-        raise LabelFileError(f"labels {name!r}: holds {item!r}, a {type(item).__name__}; accepted: texts")
-    return item.strip()
+        raise LabelFileError(f"labels {name!r}: holds {kind_in_json(item)}; accepted: texts")
+    return normalized(item)

@@ -6,6 +6,7 @@ Errors of a request. Each knows its HTTP status; `handler/responses.py` makes a 
     |-- InvalidRequestError     400  parse: the request as a whole cannot be understood
     |   |-- InvalidLabelsError  400  parse, check of labels: not a list of distinct texts
     |   |-- InvalidOptionError  400  parse: an unknown field, or an option's value
+    |   |-- RequestTooLargeError    413  parse: a compressed body that unpacks to too many bytes
     |   `-- InvalidImageError   400  parse, decode: no image, or a damaged one
     |       |-- UnsupportedImageError   415  parse, decode: no image at all, or a kind that is not served
     |       `-- ImageTooLargeError      413  decode: more pixels than configured
@@ -58,6 +59,13 @@ class InvalidOptionError(InvalidRequestError):
     """An option is unknown or its value is not accepted."""
 
     type = "invalid_option"
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """A compressed body that unpacks to more bytes than a request may have."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    type = "request_too_large"
 
 
 class InvalidImageError(InvalidRequestError):

@@ -15,6 +15,7 @@ class ServerInfo:
     model_version: str
     device: str
     max_response_bytes: int  # of a response with its headers: TorchServe passes no larger one on
+    max_request_bytes: int = 100_000_000  # of a body once it is unpacked: TorchServe's limit for one that is not packed
 
 
 @dataclass(frozen=True)

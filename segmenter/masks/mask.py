@@ -47,28 +47,36 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
 
     A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
     divided by `temperature`. It costs more than all the rest, so it is computed only for a threshold or mean scores.
-    Without it, `blended_labels` is tried first, which is faster for most masks.
+
+    The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two
+    round differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits`
+    alone: a threshold or mean scores change no label.
     """
-    labels = blended_labels(logits) if threshold <= 0 and not with_scores else None
-    if labels is not None:
+    labels = blended_labels(logits)
+    if labels is not None and threshold <= 0 and not with_scores:
         return Mask(labels, None)
-    return mask_by_strips(logits, threshold=threshold, with_scores=with_scores, temperature=temperature)
+    return mask_by_strips(logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature)
 
 
 def mask_by_strips(
     logits: ScoreMap,
+    labels: npt.NDArray[np.uint8] | None = None,
     *,
     threshold: float = 0.0,
     with_scores: bool = False,
     temperature: float = 1.0,
     strip_elements: int = MOST_STRIP_ELEMENTS,
 ) -> Mask:
-    """As `make_mask`, but every pixel's logits are resized, in strips of at most `strip_elements` elements."""
+    """As `make_mask`, but every pixel's logits are resized, in strips of at most `strip_elements` elements.
+
+    `labels` [H, W] are each pixel's label, where they are known already.
+    """
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
     sums, counts = np.zeros(count), np.zeros(count)
     for top, strip in strips(logits, strip_elements):
-        best, chosen = best_labels(strip)
+        known = None if labels is None else labels[top : top + strip.shape[1]]
+        best, chosen = best_labels(strip) if known is None else (_scores_of(known, strip), known)
         if threshold > 0 or with_scores:
             if temperature != 1:
                 best, strip = best / temperature, strip.div_(temperature)
@@ -79,3 +87,8 @@ def mask_by_strips(
             chosen = np.where(sure, chosen, UNLABELLED)
         indices[top : top + len(chosen)] = chosen
     return Mask(indices, sums / np.maximum(counts, 1) if with_scores else None)
+
+
+def _scores_of(labels: npt.NDArray[np.uint8], scores: Tensor) -> Tensor:
+    """Of each pixel the score of its label: [H, W], from `labels` [H, W] and `scores` [K, H, W]."""
+    return scores.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from lseg_serve.labelsets import is_visible, kind_in_json, normalized, without_invisible
 from lseg_serve.model.text_encoder import cleaned
 from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.errors import InvalidLabelsError
 
+_MOST_PARTS = 4  # characters that one character can be spelled with; a few rare ones have more
+
 
 def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
-    """`labels` in their order, without spaces around them.
+    """`labels` in their order, without what is invisible or a space around them, in Unicode's form NFC.
 
     Raises:
         InvalidLabelsError: there are none or too many; or one is not a text, is empty, too long or unprintable, or is
@@ -38,8 +41,10 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
 
 def _checked_text(label: object, position: int, config: Config) -> str:
     if not isinstance(label, str):
-        raise InvalidLabelsError(f"label {position} is {str(label)[:60]!r}, a {type(label).__name__}; accepted: text")
-    text = label.strip()
+        raise InvalidLabelsError(f"label {position} is {kind_in_json(label)}; accepted: text")
+    text = without_invisible(label).strip()
+    if len(text) <= _MOST_PARTS * config.max_label_length:  # to normalize a very long text can take very long
+        text = normalized(text)
     if not text:
         raise InvalidLabelsError(f"label {position} is empty; accepted: text")
     if len(text) > config.max_label_length:
@@ -49,4 +54,6 @@ def _checked_text(label: object, position: int, config: Config) -> str:
     unprintable = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Co")), None)
     if unprintable is not None:
         raise InvalidLabelsError(f"label {position} holds the character {unprintable!a}; accepted: printable text")
+    if not is_visible(text):
+        raise InvalidLabelsError(f"label {position} ({text[:30]!a}) shows nothing; accepted: visible text")
     return text

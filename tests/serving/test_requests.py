@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import shutil
@@ -49,6 +50,7 @@ def test_every_way_of_asking_gives_the_same_mask(
     jpeg = {"Content-Type": "image/jpeg"}
     comma = ",".join(LABELS)
     encoded = base64.b64encode(photo).decode()
+    document = json.dumps({"image": encoded, "labels": LABELS, "mode": None}).encode()
     answers = {
         "multipart": requests.post(url, files={"image": photo}, data={"labels": comma}, timeout=60),
         "multipart, JSON list": requests.post(
@@ -60,6 +62,42 @@ def test_every_way_of_asking_gives_the_same_mask(
         ),
         "query string": requests.post(f"{base}/lseg/predict?labels={comma}", data=photo, headers=jpeg, timeout=60),
         "query string, invoke": requests.put(f"{base}/models/lseg/invoke?labels={comma}", data=photo, timeout=60),
+        "multipart, a field for each label": requests.post(
+            url, files={"image": photo}, data={"labels": LABELS}, timeout=60
+        ),
+        "query string, a parameter for each label": requests.post(
+            f"{base}/lseg/predict", params={"labels": LABELS}, data=photo, headers=jpeg, timeout=60
+        ),
+        "multipart, a label a line": requests.post(
+            url, files={"image": photo}, data={"labels": "\r\n".join(LABELS)}, timeout=60
+        ),
+        "multipart, commas of another script": requests.post(
+            url, files={"image": photo}, data={"labels": "\u3001".join(LABELS)}, timeout=60
+        ),
+        "multipart, invisible characters": requests.post(
+            url, files={"image": photo}, data={"labels": f"\ufeff{comma}\u200b"}, timeout=60
+        ),
+        "multipart, data URI": requests.post(
+            url, files={"image": (None, f"data:image/jpeg;base64,{encoded}"), "labels": (None, comma)}, timeout=60
+        ),
+        "form in a URL's encoding": requests.post(url, data={"image": encoded, "labels": LABELS}, timeout=60),
+        "raw body, gzip": requests.post(
+            url,
+            data=gzip.compress(photo),
+            headers={**jpeg, "Content-Encoding": "gzip", "X-LSeg-Labels": comma},
+            timeout=60,
+        ),
+        "JSON, gzip": requests.post(
+            url,
+            data=gzip.compress(document),
+            headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+            timeout=60,
+        ),
+        "JSON as text/plain": _post(url, document, "text/plain;charset=UTF-8"),
+        "JSON without a type": _post(url, document, None),
+        "JSON by another name": _post(url, document, "application/vnd.api+json"),
+        "JSON with a byte order mark": _post(url, b"\xef\xbb\xbf" + document, "application/json"),
+        "JSON in UTF-16": _post(url, document.decode().encode("utf-16"), "application/json; charset=utf-16"),
         "JSON": requests.post(url, json={"image": encoded, "labels": LABELS}, timeout=60),
         "JSON, data URI": requests.post(
             url, json={"image": f"data:image/jpeg;base64,{encoded}", "labels": comma}, timeout=60
@@ -72,6 +110,12 @@ def test_every_way_of_asking_gives_the_same_mask(
         assert Image.open(io.BytesIO(answer.content)).size == SIZE, way
         np.testing.assert_array_equal(mask.indices, expected, way)
         assert [entry.name for entry in mask.legend] == LABELS, way
+
+
+def _post(url: str, body: bytes, content_type: str | None) -> requests.Response:
+    """Send a body with a type, or with none."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return requests.post(url, data=body, headers=headers, timeout=60)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -110,7 +154,7 @@ def test_the_client_gets_the_same(server: LocalServer, photo: bytes, expected: n
 
 
 def _ask(url: str, photo: bytes, **fields: str) -> requests.Response:
-    answer = requests.post(url, files={"image": photo}, data={"labels": ",".join(LABELS), **fields}, timeout=60)
+    answer = requests.post(url, files={"image": photo}, data={"labels": ",".join(LABELS)} | fields, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -135,6 +179,16 @@ def test_json_describes_every_label(url: str, photo: bytes, expected: np.ndarray
     assert [label["area"] for label in answer["labels"]] == np.bincount(expected.ravel(), minlength=3).tolist()
     assert sum(label["share"] for label in answer["labels"]) == pytest.approx(1)
     np.testing.assert_array_equal(read_mask(base64.b64decode(answer["mask"])).indices, expected)
+
+
+def test_every_format_and_a_threshold_have_the_same_mask(url: str, photo: bytes) -> None:
+    labels = json.dumps([f"label {number}" for number in range(40)])
+    plain = read_mask(_ask(url, photo, labels=labels).content).indices
+    answer = _ask(url, photo, labels=labels, format="json").json()
+    np.testing.assert_array_equal(read_mask(base64.b64decode(answer["mask"])).indices, plain)
+    assert [label["area"] for label in answer["labels"]] == np.bincount(plain.ravel(), minlength=40).tolist()
+    low = read_mask(_ask(url, photo, labels=labels, threshold="1e-6").content).indices
+    np.testing.assert_array_equal(low, plain)
 
 
 def test_an_accept_header_chooses_the_format(url: str, photo: bytes) -> None:

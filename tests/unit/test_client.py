@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 from lseg_serve.client import ClientError, LegendEntry, LSegClient
+from lseg_serve.client.__main__ import main
 
 
 @dataclass(frozen=True)
@@ -136,3 +139,25 @@ def test_any_other_error_is_reported_at_once(reply: Reply, message: str) -> None
         client.segment(b"image", ["cat"])
     assert raised.value.status == reply.status
     assert len(server.paths) == 1
+
+
+@pytest.mark.parametrize("text", ["cat,dog", "cat\u3001dog", '["cat", "dog"]', "\ufeffcat\ndog"])
+def test_the_command_takes_labels_as_a_request_does(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.png").write_bytes(MASK.body)
+    with _serving(MASK) as server:
+        options = ["--labels", text, "--url", server.url, "--output", str(tmp_path / "mask.png")]
+        monkeypatch.setattr(sys, "argv", ["client", str(tmp_path / "x.png"), *options])
+        assert main() == 0
+    assert b'["cat", "dog"]' in server.bodies[0]
+    assert "mask.png: 3x2" in capsys.readouterr().out
+
+
+def test_the_command_refuses_labels_that_are_none_before_it_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["client", "x.png", "--labels", "cat;dog"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "that holds ';'; accepted: labels separated by commas" in capsys.readouterr().err

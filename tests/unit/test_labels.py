@@ -93,13 +93,13 @@ def test_an_empty_label_is_refused_by_its_position(label: str) -> None:
 @pytest.mark.parametrize(
     ("label", "match"),
     [
-        (7, "label 2 is '7', a int"),
-        (None, "label 2 is 'None', a NoneType"),
-        (True, "label 2 is 'True', a bool"),
-        (1.5, "label 2 is '1.5', a float"),
-        (["dog"], r"label 2 is .*dog.* a list"),
-        ({"name": "dog"}, r"label 2 is .*name.* a dict"),
-        (b"dog", r"label 2 is .*dog.* a bytes"),
+        (7, r"label 2 is a number \(7\)"),
+        (None, "label 2 is null"),
+        (True, "label 2 is true"),
+        (1.5, r"label 2 is a number \(1\.5\)"),
+        (["dog"], "label 2 is a list"),
+        ({"name": "dog"}, "label 2 is an object"),
+        (b"dog", "label 2 is a bytes"),
     ],
 )
 def test_what_is_no_text_is_refused(label: object, match: str) -> None:
@@ -128,3 +128,27 @@ def test_labels_that_clip_tells_apart_are_not_the_same() -> None:
     first, second = tokenize(list(labels))
     assert first.tolist() != second.tolist()
     assert checked_labels(labels, CONFIG) == labels
+
+
+def test_labels_are_the_same_word_however_it_is_spelled_in_unicode() -> None:
+    assert checked_labels(["e\u0301te\u0301"], CONFIG) == ("\u00e9t\u00e9",)
+    _refused(["\u00e9t\u00e9", "e\u0301te\u0301"], "given twice")
+
+
+def test_invisible_characters_make_no_other_label() -> None:
+    assert checked_labels(["\ufeffcat", "d\u200bog\u2060"], CONFIG) == ("cat", "dog")
+    _refused(["cat", "cat\u200b"], r"label 'cat' is given twice")
+
+
+@pytest.mark.parametrize("label", ["\u3164", "\u2800", "\u115f\u1160"], ids=ascii)
+def test_a_label_that_shows_nothing_is_refused(label: str) -> None:
+    _refused(["cat", label], "label 2 .* shows nothing; accepted: visible text")
+
+
+def test_a_label_of_zero_width_characters_is_empty() -> None:
+    _refused(["cat", "\u200b\u200d\ufeff"], "label 2 is empty")
+
+
+def test_length_counts_composed_characters_and_a_long_run_of_marks_is_refused_at_once() -> None:
+    assert checked_labels(["e\u0301" * 200], CONFIG) == ("\u00e9" * 200,)
+    _refused(["a" + "\u0301\u0316" * 500_000], "has 1000001 characters")

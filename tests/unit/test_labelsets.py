@@ -14,6 +14,10 @@ from lseg_serve.labelsets import NAMES, LabelFileError, published_labels, read_l
     [
         ("cat\n\n traffic light \n日本", ("cat", "traffic light", "日本")),
         ("cat\r\ndog\r\n", ("cat", "dog")),
+        ("cat, dog", ("cat", "dog")),
+        ("\u732b\u3001\u72ac", ("\u732b", "\u72ac")),
+        ("\ufeffcat\r\ndog\u200b", ("cat", "dog")),
+        ("cafe\u0301\ndog", ("caf\u00e9", "dog")),
         ('["cat", " a, b "]', ("cat", "a, b")),
         ('\n[\n"cat"\n]\n', ("cat",)),
     ],
@@ -29,14 +33,17 @@ def test_a_file_has_one_label_a_line_or_is_a_json_list(text: str, expected: tupl
     [
         ("\n \n", "holds an empty label or none at all"),
         ("[]", "holds an empty label or none at all"),
+        ("cat\n\u3164", "holds an empty label or none at all"),
+        ("cat;dog", "that holds ';'; accepted"),
+        ("sky\nbuilding, edifice", "several lines.* accepted: one label a line"),
         ('["cat", ""]', "holds an empty label or none at all"),
-        ('["cat", 5]', "holds 5, a int; accepted: texts"),
-        ('["cat"', "accepted: one label a line, or a JSON list of texts"),
+        ('["cat", 5]', r"holds a number \(5\); accepted: texts"),
+        ('["cat"', "is not a JSON list: Expecting"),
     ],
 )
 def test_a_file_of_anything_else_is_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(LabelFileError, match=message):
         read_labels(str(path))
 

@@ -12,7 +12,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ts leaves its version file open
-    from lseg_serve.handler.limits import configured_response_limit, frontend_response_limit
+    from lseg_serve.handler.limits import configured_limit, frontend_limit
 
 PROJECT = Path(__file__).resolve().parents[2]
 FRONTEND = "org.pytorch.serve.ModelServer"
@@ -28,22 +28,28 @@ def _limit(folder: Path, *lines: str) -> int:
     """The limit where the frontend's file has `lines`."""
     path = folder / "config.properties"
     path.write_text("\n".join(lines), encoding="utf-8")
-    return configured_response_limit(_command("-s", "store", "-f", str(path), "-ncs"), Path("/nowhere"))
+    return configured_limit("max_response_size", _command("-s", "store", "-f", str(path), "-ncs"), Path("/nowhere"))
 
 
 def test_the_limit_is_in_the_file_that_the_command_line_names(tmp_path: Path) -> None:
     assert _limit(tmp_path, "# a comment", "max_request_size=1", "", "max_response_size = 12345") == 12345
-    assert configured_response_limit(_command("-f", "config.properties"), tmp_path) == 12345
+    assert configured_limit("max_response_size", _command("-f", "config.properties"), tmp_path) == 12345
 
 
 def test_without_a_file_or_a_line_in_it_the_limit_is_torchserves_own(tmp_path: Path) -> None:
-    assert configured_response_limit(_command("-s", "store"), Path("/nowhere")) == DEFAULT
+    assert configured_limit("max_response_size", _command("-s", "store"), Path("/nowhere")) == DEFAULT
     assert _limit(tmp_path, "max_request_size=1") == DEFAULT
 
 
 @pytest.mark.parametrize("value", ["", "many", "-5", "1e6", "10 MB", "1.5"])
 def test_a_limit_that_is_no_number_counts_as_none(value: str, tmp_path: Path) -> None:
     assert _limit(tmp_path, f"max_response_size={value}") == DEFAULT
+
+
+def test_each_size_has_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("max_request_size=123\nmax_response_size=456\n", encoding="utf-8")
+    assert configured_limit("max_request_size", _command("-f", "own"), tmp_path) == 123
+    assert configured_limit("max_response_size", _command("-f", "own"), tmp_path) == 456
 
 
 def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -58,16 +64,16 @@ def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.
 
 
 def test_the_projects_own_file_is_understood() -> None:
-    assert configured_response_limit(_command("-f", "config/config.properties"), PROJECT) == 100_000_000
+    assert configured_limit("max_response_size", _command("-f", "config/config.properties"), PROJECT) == 100_000_000
 
 
 def test_a_parent_that_is_no_torchserve_sets_no_limit() -> None:
-    assert frontend_response_limit() is None
+    assert frontend_limit("max_response_size") is None
 
 
 def _seen_by_a_worker(folder: Path, *options: str, **environment: str) -> str:
     """What a child of a process with the frontend's command line finds; a shell stands in for Java."""
-    worker = "from lseg_serve.handler.limits import frontend_response_limit as limit; print(limit())"
+    worker = 'from lseg_serve.handler.limits import frontend_limit; print(frontend_limit("max_response_size"))'
     run = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -c '{worker}'; true", FRONTEND, *options],
         cwd=folder,

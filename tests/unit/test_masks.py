@@ -82,6 +82,19 @@ def test_where_neighbours_agree_nothing_is_resized_and_nothing_changes(size: tup
     _assert_argmax(labels, _logits(scores, *size))
 
 
+@pytest.mark.parametrize("size", [(64, 96), (200, 300), (131, 96)])
+@pytest.mark.parametrize("count", [2, 7, 20])
+def test_mean_scores_and_a_threshold_change_no_label(size: tuple[int, int], count: int) -> None:
+    """Also where scores tie, as rounded ones do."""
+    for seed in range(12):
+        logits = bucket_logits((_scores(count, seed) * 4).round() / 4, BUCKET, *size)
+        plain = make_mask(logits).indices
+        np.testing.assert_array_equal(make_mask(logits, with_scores=True).indices, plain)
+        np.testing.assert_array_equal(make_mask(logits, threshold=1e-6).indices, plain)
+        half = make_mask(logits, threshold=0.5, with_scores=True).indices
+        np.testing.assert_array_equal(half[half != UNLABELLED], plain[half != UNLABELLED])
+
+
 def test_a_map_without_segments_is_resized_as_a_whole() -> None:
     noise = torch.randn(7, 32, 48, generator=torch.Generator().manual_seed(0))
     logits = bucket_logits(noise, BUCKET, 130, 180)

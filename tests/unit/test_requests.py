@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import math
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.handler.repeated_fields import Repeated
 from lseg_serve.handler.request_model import Request, request_schema
 from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.segmenter import Config
@@ -21,7 +23,7 @@ from lseg_serve.segmenter.errors import (
     InvalidRequestError,
     UnsupportedImageError,
 )
-from tests.support.pictures import encoded, gradient
+from tests.support.pictures import encoded, gradient, noise
 
 IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
@@ -162,16 +164,16 @@ def test_a_broken_json_list_of_labels_is_refused(labels: str) -> None:
 
 def test_labels_that_are_no_utf8_are_refused() -> None:
     row: Row = {"image": bytearray(IMAGE), "labels": bytearray(b"cat,\xff\xfe")}
-    with pytest.raises(InvalidRequestError, match="labels is not UTF-8") as caught:
-        _parsed(row)
-    assert (caught.value.status, caught.value.field) == (400, "labels")
+    _refused(row, InvalidLabelsError, "labels", "labels is not UTF-8")
 
 
-@pytest.mark.parametrize("labels", [7, None, {"a": 1}, True, 1.5], ids=repr)
-def test_labels_that_are_no_list_and_no_text_are_refused(labels: object) -> None:
-    with pytest.raises(InvalidRequestError, match="labels is ") as caught:
-        _parsed(_json(labels=labels))
-    assert (caught.value.status, caught.value.field) == (400, "labels")
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(7, r"a number \(7\)"), ({"a": 1}, "an object"), (True, "true"), (False, "false"), (1.5, r"a number \(1\.5\)")],
+)
+def test_labels_that_are_no_list_and_no_text_are_refused_in_the_words_of_json(labels: object, words: str) -> None:
+    match = f"labels is {words}; accepted: a list of texts, or text"
+    _refused(_json(labels=labels), InvalidLabelsError, "labels", match)
 
 
 @every_way
@@ -206,7 +208,7 @@ def test_a_choice_that_is_none_is_refused_with_those_there_are(option: str, valu
 
 
 @pytest.mark.parametrize("option", ["format", "mode", "geometry"])
-@pytest.mark.parametrize("value", [1, None, True, ["png"], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("value", [1, True, ["png"], {"a": 1}], ids=repr)
 def test_a_choice_in_json_that_is_no_text_is_refused(option: str, value: object) -> None:
     _refused(_json(**{option: value}), InvalidOptionError, option, f"{option} is .*; accepted: text")
 
@@ -245,7 +247,7 @@ def test_text_that_is_no_number_from_zero_to_one_is_refused(option: str, value: 
 
 @pytest.mark.parametrize(
     "value",
-    [True, False, None, math.nan, math.inf, 1.5, -1, 10**400, [0.5], {"a": 1}, "x" * 10_000],
+    [True, False, math.nan, math.inf, 1.5, -1, 10**400, [0.5], {"a": 1}, "x" * 10_000],
     ids=lambda v: str(v)[:9],
 )
 def test_what_is_no_number_in_json_is_refused(value: object) -> None:
@@ -325,12 +327,12 @@ def test_an_image_in_json_is_base64_or_a_data_uri(image: str) -> None:
     ids=["link", "file name", "cut off", "odd character", "no base64", "not at the start", "not ASCII", "surrogate"],
 )
 def test_text_that_is_no_base64_is_refused(image: str) -> None:
-    _refused({"body": {"image": image}}, InvalidImageError, "image", "image is text .* that is no base64")
+    _refused({"body": {"image": image}}, InvalidImageError, "image", "image is (text|a link) .* no base64")
 
 
 @pytest.mark.parametrize("image", [7, True, 1.5, ["x"], {"b64": "x"}], ids=repr)
 def test_an_image_that_is_no_text_in_json_is_refused(image: object) -> None:
-    _refused({"body": {"image": image}}, InvalidImageError, "image", "image is a .*; accepted: a file, or base64 text")
+    _refused({"body": {"image": image}}, InvalidImageError, "image", "image is .*; accepted: a file, or base64 text")
 
 
 @pytest.mark.parametrize(
@@ -350,16 +352,23 @@ def test_an_empty_body_is_an_empty_image_for_the_decoder_to_name() -> None:
 def test_a_body_that_is_broken_json_is_refused(content_type: str) -> None:
     row: Row = {"body": bytearray(b'{"image": ')}
     _refused(
-        row, InvalidRequestError, None, "the body is not valid JSON; accepted: a JSON object", Content_Type=content_type
+        row,
+        InvalidRequestError,
+        None,
+        r"the body is not valid JSON \(.*; accepted: a JSON object",
+        Content_Type=content_type,
     )
 
 
 @pytest.mark.parametrize(
-    ("body", "what"), [([IMAGE], "list"), (["a"], "list"), ("text", "str"), (7, "int"), (1.5, "float"), (True, "bool")]
+    ("body", "what"),
+    [([IMAGE], "a list"), (["a"], "a list"), ("text", "a string"), (7, "a number"), (1.5, "a number"), (True, "true")],
 )
 def test_json_that_is_no_object_is_refused(body: object, what: str) -> None:
     row: Row = {"body": body}
-    _refused(row, InvalidRequestError, None, f"the body is a JSON {what}; accepted", Content_Type="application/json")
+    _refused(
+        row, InvalidRequestError, None, f"the body is JSON, but {what}.*; accepted", Content_Type="application/json"
+    )
 
 
 def test_json_null_is_no_image() -> None:
@@ -424,7 +433,7 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
 
 
 def test_a_request_in_python_is_refused_in_the_same_words() -> None:
-    with pytest.raises(InvalidOptionError, match=r"alpha is '2\.0'; accepted: a number from 0 to 1"):
+    with pytest.raises(InvalidOptionError, match=r"alpha is a number \(2\.0\); accepted: a number from 0 to 1"):
         Request(image=IMAGE, alpha=2.0)
 
 
@@ -436,3 +445,124 @@ def test_an_unknown_field_is_named_before_any_other_mistake(odd: str) -> None:
 
 def test_a_request_in_a_log_shows_no_image() -> None:
     assert "image" not in repr(Request(image=IMAGE))
+
+
+def _several(*texts: str) -> Repeated:
+    return Repeated(tuple(bytearray(text.encode()) for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("sent", "labels"),
+    [
+        (("sky", "grass"), ["sky", "grass"]),
+        (("sky,grass", "house"), ["sky", "grass", "house"]),
+        (('["a, b"]', "c", '["d", "e"]'), ["a, b", "c", "d", "e"]),
+        (("sky", ""), ["sky", ""]),
+        (("sky", "sky"), ["sky", "sky"]),
+    ],
+)
+def test_labels_in_several_fields_are_taken_together_in_their_order(sent: tuple[str, ...], labels: list[str]) -> None:
+    assert _parsed({"image": bytearray(IMAGE), "labels": _several(*sent)}).labels == labels
+    assert _parsed({"body": bytearray(IMAGE), "labels": _several(*sent)}).labels == labels
+
+
+def test_two_images_are_refused() -> None:
+    images = Repeated((bytearray(IMAGE), bytearray(IMAGE)))
+    _refused({"image": images}, InvalidImageError, "image", "there are 2 images in the field image; accepted: one")
+    _refused({"data": images}, InvalidImageError, "image", "there are 2 images")
+
+
+@pytest.mark.parametrize("name", ["format", "threshold", "mode"])
+def test_an_option_is_given_once(name: str) -> None:
+    row: Row = {"image": bytearray(IMAGE), name: _several("png", "png")}
+    _refused(row, InvalidOptionError, name, f"{name} is given 2 times; accepted: once")
+
+
+def test_a_header_of_ours_in_two_spellings_is_refused_and_others_are_none_of_ours() -> None:
+    twice: dict[str, object] = {"X-LSeg-Labels": "a", "x-lseg-labels": "b"}
+    with pytest.raises(InvalidOptionError, match="x-lseg-labels is sent more than once; accepted: once"):
+        plain_headers(twice)
+    assert plain_headers({"Accept": "a", "accept": "b"}) == {"accept": "b"}
+
+
+@pytest.mark.parametrize("name", ["labels", "format", "mode", "threshold", "alpha", "geometry"])
+def test_null_is_the_same_as_absent(name: str) -> None:
+    assert _parsed(_json(**{name: None})) == Request(image=IMAGE)
+    headers = {f"X_LSeg_{name}": "1"}
+    if name in ("threshold", "alpha"):
+        assert getattr(_parsed(_json(**{name: None}), **headers), name) == 1, (
+            "a header counts where the field is absent"
+        )
+    assert _parsed(_json(format=None), Accept="application/json").format == "json"
+    _refused(_json(colour=None), InvalidOptionError, "colour", "unknown field 'colour'")
+
+
+@pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "application/vnd.api+json", "TEXT/JSON", ""])
+def test_json_by_any_name_is_a_request(content_type: str) -> None:
+    body = bytearray(json.dumps({"image": BASE64, "labels": ["cat"]}).encode())
+    assert _parsed({"body": body}, Content_Type=content_type) == Request(image=IMAGE, labels=["cat"])
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/json"])
+def test_a_gzip_body_is_a_request(content_type: str) -> None:
+    content = IMAGE if content_type == "image/png" else json.dumps({"image": BASE64}).encode()
+    row: Row = {"body": bytearray(gzip.compress(content))}
+    assert _parsed(row, Content_Type=content_type, Content_Encoding="gzip") == Request(image=IMAGE)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        BASE64,
+        f"data:image/png;base64,{BASE64}",
+        f"\n{BASE64}\n",
+        "\n".join(BASE64[at : at + 76] for at in range(0, len(BASE64), 76)),
+        base64.urlsafe_b64encode(IMAGE).decode(),
+        BASE64.rstrip("="),
+    ],
+    ids=["base64", "data URI", "lines around", "wrapped", "url-safe", "no padding"],
+)
+def test_an_image_as_text_in_a_form_or_a_body_is_decoded(image: str) -> None:
+    assert _parsed({"image": bytearray(image.encode())}).image == IMAGE
+    assert _parsed({"body": bytearray(image.encode())}).image == IMAGE
+    assert _parsed({"body": {"image": image}}).image == IMAGE
+
+
+def test_a_plus_sign_that_a_url_encoded_form_made_a_space_is_mended() -> None:
+    image = next(picture for picture in map(encoded, (noise(9, 9, seed) for seed in range(20))) if _has_plus(picture))
+    row: Row = {"image": bytearray(base64.b64encode(image).replace(b"+", b" ")), "labels": bytearray(b"cat")}
+    assert _parsed(row, Content_Type="application/x-www-form-urlencoded").image == image
+
+
+def _has_plus(image: bytes) -> bool:
+    return b"+" in base64.b64encode(image)
+
+
+@pytest.mark.parametrize(
+    "image", [b"hello", b"aGVsbG8gd29ybGQsIHRoaXMgaXMgbm8gaW1hZ2U=", b"P6 1 1 255 abc", b"A" * 100], ids=repr
+)
+def test_a_file_that_is_no_encoded_image_is_left_to_the_decoder(image: bytes) -> None:
+    assert _parsed({"image": bytearray(image)}).image == image
+
+
+@pytest.mark.parametrize(
+    ("image", "match"),
+    [
+        (b"https://example.org/cat.png", "is a link .* links are not fetched; accepted: a file"),
+        (b"data:image/svg+xml,%3Csvg/%3E", "no base64"),
+        (BASE64.encode() + b"!", "no base64: .*; accepted: a file, or its bytes as base64 or a data URI"),
+    ],
+)
+def test_text_that_says_what_it_is_and_cannot_be_read_is_refused(image: bytes, match: str) -> None:
+    _refused({"image": bytearray(image)}, InvalidImageError, "image", match)
+
+
+def test_a_form_without_its_boundary_is_named() -> None:
+    row: Row = {"body": bytearray(b"--x\r\nContent-Disposition: form-data\r\n")}
+    _refused(row, InvalidRequestError, None, "names no boundary", Content_Type="multipart/form-data")
+
+
+def test_json_that_curl_called_a_form_is_told_its_type() -> None:
+    row: Row = {'{"image": "aGVs': bytearray(b'"}')}
+    with pytest.raises(UnsupportedImageError, match="-H 'Content-Type: application/json'"):
+        _parsed(row, Content_Type="application/x-www-form-urlencoded")

@@ -77,6 +77,9 @@ def test_label_files(tmp_path: Path) -> None:
     assert read_labels(str(path)).labels == ("a, b", "c")
     path.write_text('{"7": "road", "8": "sidewalk", "9": "road"}')
     assert read_labels(str(path)).labels == ("road", "sidewalk")
+    path.write_text('{"7": "cafe\u0301"}', encoding="utf-8-sig")
+    assert read_labels(str(path)).labels == ("caf\u00e9",)
+    path.write_text('{"7": "road", "8": "sidewalk", "9": "road"}')
     assert read_labels(str(path)).values == {7: 0, 8: 1, 9: 0}
 
 
