@@ -10,6 +10,7 @@ from http import HTTPStatus
 from itertools import compress
 from pathlib import Path
 
+from PIL import Image
 from ts.context import Context
 
 from lseg_serve.handler.description import describe
@@ -41,6 +42,7 @@ class LSegHandler:
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
         self.tuning.start()
+        Image.MAX_IMAGE_PIXELS = None  # the configuration has the limit, and this process decodes for nobody else
         with self.tuning.busy():
             self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
             self.segmenter.warm_up()
