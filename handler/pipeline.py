@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-import cv2
 import torch
 
 from lseg_serve.handler.process.memory import trim_memory
@@ -32,8 +31,15 @@ T = TypeVar("T")
 Row = Mapping[str, object]
 Headers = Mapping[str, object]
 
-# Where torch has no class of its own for it, only its words tell: on a CPU, in CUDA's libraries, on a Gaudi.
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "alloc_failed", "allocation failed for size", "bad_alloc")
+# What is said where there is no class of its own for it: by torch on a CPU, CUDA's libraries, a Gaudi, C++ and OpenCV.
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "allocation failed for size",
+    "bad_alloc",
+    "insufficient memory",
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,5 @@ def _tried(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Segme
 
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
         return True
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
