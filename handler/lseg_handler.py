@@ -10,6 +10,7 @@ from http import HTTPStatus
 from itertools import compress
 from pathlib import Path
 
+from PIL import Image
 from ts.context import Context
 from ts.service import Service
 
@@ -21,7 +22,7 @@ from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.process.tuning import ProcessTuning
 from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
-from lseg_serve.segmenter import Config, NotReadyError, Segmenter, choose_device
+from lseg_serve.segmenter import Config, NotReadyError, Segmenter, SegmenterError, choose_device
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class LSegHandler:
         keep_repeated_fields(Service)
         config = Config.from_mapping(context.model_yaml_config or {})
         device = choose_device(config, context.system_properties.get("gpu_id"))
-        self.tuning.start(device.kind)
+        self.tuning.start()
+        Image.MAX_IMAGE_PIXELS = None  # the configuration has the limit, and this process decodes for nobody else
         with self.tuning.busy():
             self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
             self.segmenter.warm_up()
@@ -72,8 +74,8 @@ class LSegHandler:
         responses = iter(respond(self.segmenter, rows, row_headers, self.server))
         if all(to_segment):
             return list(responses)
-        description = json.dumps(describe(self.segmenter, self.server.max_response_bytes)).encode()
-        return [next(responses) if one else Response(description, "application/json") for one in to_segment]
+        description = _description(self.segmenter, self.server)
+        return [next(responses) if one else description for one in to_segment]
 
 
 def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
@@ -85,6 +87,15 @@ def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
         max_response_bytes=min(limit for limit in limits if limit is not None),
         max_request_bytes=frontend_limit("max_request_size") or MOST_BYTES,
     )
+
+
+def _description(segmenter: Segmenter, server: ServerInfo) -> Response:
+    """What the model says of itself. A device that cannot say how it is costs the other requests of a batch nothing."""
+    try:
+        return Response(json.dumps(describe(segmenter, server.max_response_bytes)).encode(), "application/json")
+    except Exception:
+        logger.exception("The model cannot be described")
+        return error_response(SegmenterError("internal error; the server's log has its cause"))
 
 
 def _asks_for_description(row: Row, headers: Mapping[str, object]) -> bool:

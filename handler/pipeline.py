@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
@@ -19,7 +20,6 @@ from lseg_serve.segmenter import (
     Segmentation,
     Segmenter,
     SegmenterError,
-    checked_labels,
     decode_image,
 )
 
@@ -30,6 +30,16 @@ T = TypeVar("T")
 
 Row = Mapping[str, object]
 Headers = Mapping[str, object]
+
+# What is said where there is no class of its own for it: by torch on a CPU, CUDA's libraries, a Gaudi, C++ and OpenCV.
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "allocation failed for size",
+    "bad_alloc",
+    "insufficient memory",
+)
 
 
 @dataclass(frozen=True)
@@ -46,22 +56,19 @@ def respond(
 ) -> list[Response]:
     """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
     prepared = [
-        _guarded(_prepare, segmenter, row, header, server.max_request_bytes)
+        _guarded(segmenter, _prepare, segmenter, row, header, server.max_request_bytes)
         for row, header in zip(rows, headers, strict=True)
     ]
-    segmented = _segment(segmenter, [one for one in prepared if isinstance(one, Prepared)])
-    if any(isinstance(one, OutOfMemoryError) for one in [*prepared, *segmented]):
-        segmenter.clear_feature_cache()
-    results = iter(segmented)
+    results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
     return [
-        _response(one, next(results), server) if isinstance(one, Prepared) else error_response(one) for one in prepared
+        _response(segmenter, one, next(results), server) if isinstance(one, Prepared) else error_response(one)
+        for one in prepared
     ]
 
 
 def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) -> Prepared:
     request = parse_request(row, plain_headers(headers), most_bytes)
-    labels = None if request.labels is None else checked_labels(request.labels, segmenter.config)
-    text = segmenter.encode_labels(labels)
+    text = segmenter.encode_labels(request.labels)
     start = time.perf_counter()
     image = decode_image(request.image, segmenter.config.max_image_pixels)
     mode = request.mode or segmenter.config.mode
@@ -72,36 +79,59 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) 
 def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
     """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
     jobs = [one.job for one in prepared]
-    together = _guarded(segmenter.segment_batch, jobs)
-    if not isinstance(together, SegmenterError):
-        return list(together)
-    if len(jobs) == 1:
-        return [together]
-    alone = [_guarded(segmenter.segment_batch, [job]) for job in jobs]
+    if len(jobs) > 1:
+        together = _tried(segmenter.segment_batch, jobs)
+        if not isinstance(together, SegmenterError):
+            return list(together)
+        if isinstance(together, OutOfMemoryError):
+            _free_memory(segmenter)
+    alone = [_guarded(segmenter, segmenter.segment_batch, [job]) for job in jobs]
     return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
 
 
-def _response(prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo) -> Response:
+def _response(
+    segmenter: Segmenter, prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo
+) -> Response:
     if isinstance(result, SegmenterError):
         return error_response(result)
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
-    response = _guarded(make_response, prepared.request, prepared.job.image, timed, server)
+    response = _guarded(segmenter, make_response, prepared.request, prepared.job.image, timed, server)
     return error_response(response) if isinstance(response, SegmenterError) else response
 
 
-def _guarded(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
+def _guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
+    """The result of `step`, or an error to respond with. For want of memory the step is tried once more.
+
+    What the caches hold is worth less than a response, so they are emptied in between.
+    """
+    result = _tried(step, *args, **kwargs)
+    if isinstance(result, OutOfMemoryError):
+        # Not before `_tried` has returned: until then the error's traceback holds what the failed try had allocated.
+        _free_memory(segmenter)
+        result = _tried(step, *args, **kwargs)
+    return result
+
+
+def _free_memory(segmenter: Segmenter) -> None:
+    segmenter.free_memory()
+    trim_memory()
+
+
+def _tried(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
     """The result of `step`, or what went wrong as an error to respond with. Only the log sees an unforeseen cause."""
     try:
         return step(*args, **kwargs)
     except SegmenterError as error:
         return error
     except Exception as error:
-        logger.exception("Unforeseen error")
         if _is_out_of_memory(error):
-            return OutOfMemoryError("out of memory; try a smaller image or fewer labels")
+            logger.warning("Out of memory", exc_info=True)
+            return OutOfMemoryError("out of memory, with all caches emptied; try a smaller image or fewer labels")
+        logger.exception("Unforeseen error")
         return SegmenterError("internal error; the server's log has its cause")
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Torch has an error of its own for accelerators; on a CPU only its words tell."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)

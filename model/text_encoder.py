@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,6 +22,7 @@ with warnings.catch_warnings():
 
 
 _MOST_WORDS = 50_000  # in the cache of CLIP's tokenizer
+_TOKENIZER_LOCK = threading.Lock()  # the cache must not be emptied while another thread reads it
 
 
 @lru_cache(maxsize=4096)
@@ -41,15 +43,21 @@ def tokenize(labels: Sequence[str], context_length: int = 77) -> Tensor:
     if isinstance(labels, str):
         raise ValueError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
     tokens: Tensor = torch.zeros(len(labels), context_length, dtype=torch.int64)
-    for row, label in zip(tokens, labels, strict=True):
-        try:
-            row.copy_(clip.tokenize(label, context_length=context_length)[0])
-        except RuntimeError as error:
-            limit = context_length - 2  # the start and end tokens take two places
-            raise LabelTooLongError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
-    _limit_word_cache()
+    with _TOKENIZER_LOCK:
+        for row, label in zip(tokens, labels, strict=True):
+            row.copy_(_tokens(label, context_length))
+        _limit_word_cache()
     longest = int((tokens != 0).sum(dim=1).max()) if len(labels) else 0
     return tokens[:, :longest]
+
+
+def _tokens(label: str, context_length: int) -> Tensor:
+    try:
+        tokens: Tensor = clip.tokenize(label, context_length=context_length)[0]
+    except RuntimeError as error:
+        limit = context_length - 2  # the start and end tokens take two places
+        raise LabelTooLongError(f"label {label[:60]!r} is too long; accepted: up to {limit} CLIP tokens") from error
+    return tokens
 
 
 def _limit_word_cache() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from lseg_serve.segmenter.config import MODES, Config
+from lseg_serve.segmenter.errors import InvalidLabelsError, InvalidOptionError
 from lseg_serve.segmenter.masks.mask import Mask
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels
+from lseg_serve.segmenter.preprocessing.inputs import checked_pixels
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,50 @@ class EncodedLabels:
     embeddings: Tensor  # float32 [K, E], of unit length
     seconds: float  # that it took to look them up or encode them
 
+    def check_size(self, embedding: int) -> None:
+        """Raise unless there is one embedding of `embedding` elements for each label.
+
+        Raises:
+            InvalidLabelsError: the embeddings are another model's, or not as many as the labels.
+        """
+        shape = tuple(self.embeddings.shape)
+        if shape != (len(self.labels), embedding):
+            raise InvalidLabelsError(
+                f"the embeddings of {len(self.labels)} labels have the shape {list(shape)}; accepted: those of this "
+                f"model's encode_labels, [{len(self.labels)}, {embedding}]"
+            )
+
 
 @dataclass(frozen=True)
 class Job:
     """One image to segment."""
 
     image: Pixels  # [H, W, 3], RGB
-    # Encoded by `Segmenter.encode_labels`, or as texts; None: the label set exported with the model.
-    labels: EncodedLabels | tuple[str, ...] | None = None
+    # Encoded by `Segmenter.encode_labels`, or as texts, which it checks; None: the label set exported with the model.
+    labels: EncodedLabels | Sequence[str] | None = None
     threshold: float = 0.0
     with_scores: bool = False  # mean score of each label
     mode: str = "fast"
+
+    def checked(self, config: Config) -> Job:
+        """This job, its image laid out as torch needs it. Labels are checked where they are encoded.
+
+        Raises:
+            InvalidImageError: no pixels uint8 [H, W, 3], or more of them than `config` accepts.
+            InvalidOptionError: the threshold or the mode is not accepted.
+        """
+        if self.mode not in MODES:
+            raise InvalidOptionError(f"mode is {self.mode!r}; accepted: {', '.join(MODES)}", "mode")
+        image = checked_pixels(self.image, config.max_image_pixels)
+        return replace(self, image=image, threshold=_checked_threshold(self.threshold))
+
+
+def _checked_threshold(value: object) -> float:
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        number = float(value)
+        if 0 <= number <= 1:  # NaN is not
+            return number
+    raise InvalidOptionError(f"threshold is {str(value)[:60]!r}; accepted: a number from 0 to 1", "threshold")
 
 
 @dataclass(frozen=True)

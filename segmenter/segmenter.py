@@ -5,8 +5,10 @@ Fast mode is one pass over the whole image, accurate mode the published evaluati
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
+import os
 import tempfile
 import time
 import weakref
@@ -20,20 +22,21 @@ from torch import Tensor
 
 from lseg_serve.model import Architecture, LabelTooLongError, LSeg, read_checkpoint
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
-from lseg_serve.segmenter.config import MODES, Config
+from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.devices import Device, choose_device
 from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
 from lseg_serve.segmenter.engine.network import Network
 from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
-from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
+from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError
 from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
 from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
 from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
 from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
-from lseg_serve.segmenter.preprocessing.decoding import Pixels, decode_image
+from lseg_serve.segmenter.preprocessing.decoding import Pixels
+from lseg_serve.segmenter.preprocessing.inputs import read_pixels
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
 from lseg_serve.segmenter.scratch import ScratchFolder
 
@@ -41,7 +44,10 @@ logger = logging.getLogger(__name__)
 
 
 class Segmenter:
-    """A network on its device with its label embeddings: everything a worker needs, and usable from Python alone."""
+    """A network on its device with its label embeddings: everything a worker needs, and usable from Python alone.
+
+    Several threads may use one. The network works for one of them at a time; the rest is done side by side.
+    """
 
     def __init__(
         self,
@@ -60,12 +66,12 @@ class Segmenter:
         self.warmed: WarmUp | None = None
         self.label_set = tuple(label_set)
         self.manifest = manifest or {}
-        self.text_cache = TextCache(self.network.encode, max(self.config.text_cache_size, len(set(self.label_set))))
+        self.text_cache = TextCache(self.network.encode, self.config.text_cache_size)
         # A device that compiles each shape would compile the cutting of a batch into its images as well.
         limit = 0 if self.device.compiles_each_shape else self.config.feature_cache_megabytes * 1_000_000
         self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
-            self.text_cache.remember(self.label_set, label_embeddings)
+            self.text_cache.pin(self.label_set, label_embeddings)
 
     @classmethod
     def load(cls, path: str | Path, config: Config | None = None, device: Device | None = None) -> Segmenter:
@@ -122,7 +128,7 @@ class Segmenter:
 
     def segment(
         self,
-        image: str | Path | bytes | Pixels,
+        image: str | os.PathLike[str] | bytes | Pixels,
         labels: Sequence[str] | None = None,
         *,
         threshold: float = 0.0,
@@ -130,19 +136,16 @@ class Segmenter:
     ) -> Segmentation:
         """Segment one image: a file's path or bytes, or RGB pixels uint8 [H, W, 3].
 
-        `mode` is fast or accurate; without it, what the configuration says.
+        `mode` is fast or accurate; without it, what the configuration says. Without `labels`, those exported with the
+        model are used.
 
         Raises:
-            InvalidRequestError: the image, the labels or the mode cannot be used; see the tree in `segmenter.errors`.
+            InvalidRequestError: the image, the labels, the threshold or the mode cannot be used. All are checked as a
+                request's are, with the same errors; see the tree in `segmenter.errors`.
         """
-        mode = mode or self.config.mode
-        if mode not in MODES:
-            raise InvalidOptionError(f"mode is {mode!r}; accepted: {', '.join(MODES)}", "mode")
-        if isinstance(image, str | Path):
-            image = Path(image).read_bytes()
-        pixels = decode_image(image, self.config.max_image_pixels) if isinstance(image, bytes) else image
-        checked = None if labels is None else checked_labels(labels, self.config)
-        return self.segment_batch([Job(pixels, checked, threshold, mode=mode)])[0]
+        pixels = read_pixels(image, self.config.max_image_pixels)
+        job = Job(pixels, labels, threshold, mode=self.config.mode if mode is None else mode)
+        return self.segment_batch([job])[0]
 
     @torch.no_grad()
     def segment_batch(self, jobs: Sequence[Job]) -> list[Segmentation]:
@@ -151,9 +154,9 @@ class Segmenter:
         So do the windows of all images in accurate mode.
 
         Raises:
-            InvalidLabelsError: labels that are not checked yet, or none where the model has no label set.
+            InvalidRequestError: one of the jobs cannot be used, as in `segment`.
         """
-        tasks = [Task(job, self.encode_labels(job.labels)) for job in jobs]
+        tasks = [self._task(job) for job in jobs]
         results = dict(self._segment_fast([task for task in tasks if task.job.mode == "fast"]))
         results.update(self._segment_accurate([task for task in tasks if task.job.mode == "accurate"]))
         return [results[task] for task in tasks]
@@ -163,11 +166,13 @@ class Segmenter:
         """Embeddings of `labels`; None means the exported label set, and what is encoded already is passed through.
 
         Raises:
-            InvalidLabelsError: a label that the text tower cannot take, or none where the model has no label set.
+            InvalidLabelsError: what `checked_labels` refuses, a label that the text tower cannot take, none where the
+                model has no label set, or embeddings of another model.
         """
         if isinstance(labels, EncodedLabels):
+            labels.check_size(self.architecture.embedding)
             return labels
-        chosen = self.label_set if labels is None else tuple(labels)
+        chosen = self.label_set if labels is None else checked_labels(labels, self.config)
         if not chosen:
             raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
         start = time.perf_counter()
@@ -176,6 +181,9 @@ class Segmenter:
         except LabelTooLongError as error:
             raise InvalidLabelsError(str(error)) from error
         return EncodedLabels(chosen, embeddings, time.perf_counter() - start)
+
+    def _task(self, job: Job) -> Task:
+        return Task(job.checked(self.config), self.encode_labels(job.labels))
 
     def _segment_fast(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Segmentation]]:
         """One pass over each image; images of one bucket go through the network together."""
@@ -249,15 +257,22 @@ class Segmenter:
         """Scores of `labels` for `image` [H, W, 3] in accurate mode, lang-seg's sum of logits: float32 [K, H, W].
 
         The whole map at once, for small images; masks are made without it.
+
+        Raises:
+            InvalidRequestError: as in `segment`.
         """
-        job = Job(image, tuple(labels), mode="accurate")
-        ((_, collector),) = self._collect_scores([Task(job, self.encode_labels(job.labels))])
+        ((_, collector),) = self._collect_scores([self._task(Job(image, labels, mode="accurate"))])
         return assembled(collector.sum())
 
-    def clear_feature_cache(self) -> None:
-        """Empty the feature cache, such as when memory runs out."""
+    def free_memory(self) -> None:
+        """Give back all memory that is held for speed alone: the feature cache, and what the device keeps for later.
+
+        For when memory runs out. The embeddings of labels stay: they are small, and dear to compute.
+        """
         if self.feature_cache is not None:
             self.feature_cache.clear()
+        gc.collect()  # tensors in cycles, such as those of an error's traceback
+        self.device.empty_cache()
 
     def warm_up(self) -> WarmUp:
         """Run the network before the first request does, so that none pays for what a first run costs."""

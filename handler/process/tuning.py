@@ -16,11 +16,10 @@ class ProcessTuning:
         self._threads: ThreadShare | None = None
         self._memory = IdleTrimmer()
 
-    def start(self, device_kind: str) -> None:
-        """Prepare for a device. Where that is the CPU, the network needs this process's threads and memory."""
-        if device_kind == "cpu":
-            self._threads = ThreadShare()
-            keep_freed_memory()
+    def start(self) -> None:
+        """Prepare this process. On every device: images are decoded and masks made by the host's threads and memory."""
+        self._threads = ThreadShare()
+        keep_freed_memory()
 
     @contextmanager
     def busy(self) -> Iterator[None]:

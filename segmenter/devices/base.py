@@ -101,6 +101,9 @@ class Device(ABC):
         """The use of the device's own memory; None if it uses the host's."""
         return None
 
+    def empty_cache(self) -> None:  # noqa: B027 - a device whose allocator keeps nothing has nothing to give back
+        """Give the memory back that the device's allocator keeps for later tensors."""
+
     def graph_counts(self) -> GraphCounts | None:
         """The counts of graphs so far; None if the device does not compile graphs."""
         return None

@@ -34,3 +34,8 @@ class CudaDevice(Device):
         """The GPU's memory as the driver counts it, which is that of all processes together."""
         free, total = torch.cuda.mem_get_info(self.torch_device)
         return DeviceMemory(total - free, free)
+
+    def empty_cache(self) -> None:
+        """Give freed blocks back to the driver: torch keeps them, cut into sizes that may not fit the next tensor."""
+        with torch.cuda.device(self.torch_device):
+            torch.cuda.empty_cache()

@@ -7,6 +7,7 @@ the same image is fast.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,35 +49,40 @@ class FeatureCache:
     """Features by image, up to `max_bytes`; 0 keeps nothing.
 
     The least recently used entries are dropped to make room. Each entry holds one image's features. They stay where
-    the network made them, on the host or on the device, and are never written to.
+    the network made them, on the host or on the device, and are never written to. Any number of threads may use it.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._features: LRUCache[FeatureKey, Tensor] = LRUCache(max_bytes, getsizeof=lambda features: features.nbytes)
+        self._lock = threading.Lock()
         self.counts = FeatureCounts()
 
     def __len__(self) -> int:
-        return len(self._features)
+        with self._lock:
+            return len(self._features)
 
     def get(self, key: FeatureKey) -> Tensor | None:
         """The features [1, C, ...] of an image; None if they are not in the cache."""
-        found = self._features.get(key)
-        if found is None:
-            self.counts.misses += 1
-        else:
-            self.counts.hits += 1
+        with self._lock:
+            found = self._features.get(key)
+            if found is None:
+                self.counts.misses += 1
+            else:
+                self.counts.hits += 1
         return found
 
     def put(self, key: FeatureKey, features: Tensor) -> None:
         """Keep `features` [1, C, ...], unless they alone exceed the limit."""
-        if key in self._features or features.nbytes > self._features.maxsize:
-            return
-        # Features that are a view into a batch are copied: the view would keep the whole batch in memory, uncounted.
-        whole = features.untyped_storage().nbytes() <= features.nbytes
-        self._features[key] = features if whole else features.clone()
-        self.counts.bytes = int(self._features.currsize)
+        with self._lock:
+            if key in self._features or features.nbytes > self._features.maxsize:
+                return
+            # Features that are a view into a batch are copied: the view would keep the whole batch, uncounted.
+            whole = features.untyped_storage().nbytes() <= features.nbytes
+            self._features[key] = features if whole else features.clone()
+            self.counts.bytes = int(self._features.currsize)
 
     def clear(self) -> None:
         """Drop all entries, for instance when memory runs out. The counts of hits and misses stay."""
-        self._features.clear()
-        self.counts.bytes = 0
+        with self._lock:
+            self._features.clear()
+            self.counts.bytes = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,24 +20,30 @@ class CacheCounts:
 
 
 class TextCache:
-    """Embeddings by label, for up to `size` labels; the least recently used are dropped to make room."""
+    """Embeddings by label: those that are pinned, and up to `size` others, the least recently used dropped for room.
+
+    Any number of threads may use it. None waits while another encodes, so two of them may encode the same new label.
+    """
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], size: int) -> None:
         self._encode = encode
-        self._embeddings: LRUCache[str, Tensor] = LRUCache(size)
+        self._pinned: dict[str, Tensor] = {}
+        self._recent: LRUCache[str, Tensor] = LRUCache(size)
+        self._lock = threading.Lock()
         self.counts = CacheCounts()
 
     def __contains__(self, label: str) -> bool:
-        return label in self._embeddings
+        with self._lock:
+            return label in self._pinned or label in self._recent
 
     def __len__(self) -> int:
-        return len(self._embeddings)
+        with self._lock:
+            return len(self._pinned) + len(self._recent)
 
-    def remember(self, labels: Iterable[str], embeddings: Iterable[Tensor]) -> None:
-        """Keep `embeddings` [K, E] that are there already, such as those exported with the model."""
-        for label, embedding in zip(labels, embeddings, strict=True):
-            # Copied, because a row would keep the whole tensor that it is a part of in memory.
-            self._embeddings[label] = embedding.clone()
+    def pin(self, labels: Iterable[str], embeddings: Iterable[Tensor]) -> None:
+        """Keep `embeddings` [K, E] for good: those exported with the model, which most requests use."""
+        with self._lock:
+            self._pinned.update(_copied(labels, embeddings))
 
     def embeddings(self, labels: Sequence[str]) -> Tensor:
         """Unit embeddings of `labels`: [K, E]. Labels that are not in the cache are encoded together.
@@ -44,12 +51,22 @@ class TextCache:
         Raises:
             ValueError: the text tower cannot take one of them; then none is remembered.
         """
-        found = {label: self._embeddings[label] for label in labels if label in self._embeddings}
-        new = list(dict.fromkeys(label for label in labels if label not in found))
-        self.counts.hits += len(labels) - len(new)
-        self.counts.misses += len(new)
+        with self._lock:
+            found = {label: own for label in labels if (own := self._get(label)) is not None}
+            new = list(dict.fromkeys(label for label in labels if label not in found))
+            self.counts.hits += len(labels) - len(new)
+            self.counts.misses += len(new)
         if new:
-            encoded = self._encode(new)
-            found.update(zip(new, encoded, strict=True))
-            self.remember(new, encoded)
+            encoded = _copied(new, self._encode(new))
+            found.update(encoded)
+            with self._lock:
+                self._recent.update(encoded)
         return torch.stack([found[label] for label in labels])
+
+    def _get(self, label: str) -> Tensor | None:
+        return self._pinned[label] if label in self._pinned else self._recent.get(label)
+
+
+def _copied(labels: Iterable[str], embeddings: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Each embedding alone by its label: a row would keep the whole tensor that it is a part of in memory."""
+    return {label: embedding.clone() for label, embedding in zip(labels, embeddings, strict=True)}

@@ -23,6 +23,8 @@ def checked_labels(labels: Sequence[object], config: Config) -> tuple[str, ...]:
     """
     if isinstance(labels, str):
         raise InvalidLabelsError(f"labels is the text {labels[:60]!r}; accepted: a list of texts")
+    if not isinstance(labels, Sequence):  # a set has no order, and a mask's values are places in the list
+        raise InvalidLabelsError(f"labels is of type {type(labels).__name__}; accepted: a list of texts")
     if not labels:
         raise InvalidLabelsError("labels is empty; accepted: 1 or more")
     if len(labels) > config.max_labels:

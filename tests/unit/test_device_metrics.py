@@ -37,11 +37,16 @@ class CountingDevice(CpuDevice):
         super().__init__()
         self.counts: GraphCounts | None = GraphCounts()
         self.own_memory: DeviceMemory | None = None
+        self.broken: set[str] = set()
 
     def graph_counts(self) -> GraphCounts | None:
+        if "graphs" in self.broken:
+            raise KeyError("TotalNumber")
         return self.counts
 
     def memory(self) -> DeviceMemory | None:
+        if "memory" in self.broken:
+            raise RuntimeError("the driver does not answer")
         return self.own_memory
 
 
@@ -122,3 +127,53 @@ def test_a_device_in_place_of_another_says_so(worker: Worker) -> None:
     assert worker.report() == {}
     worker.device.instead_of = "hpu"
     assert worker.report() == {"LSegDeviceFallback": 1}
+
+
+def test_a_figure_that_cannot_be_had_costs_no_other_and_is_logged_once(worker: Worker) -> None:
+    worker.device.own_memory = DeviceMemory(used=1_000_000, free=2_000_000)
+    worker.device.broken = {"memory"}
+    assert set(worker.report()) == {*COUNTERS, "LSegColdGraphs"}
+    assert worker.warnings() == ["Metrics of memory cannot be reported (logged once)"]
+    worker.device.broken = {"graphs", "memory"}
+    assert worker.report() == {}
+    assert worker.warnings() == ["Metrics of graphs cannot be reported (logged once)"]
+    assert worker.report() == {}
+    assert worker.warnings() == []
+    worker.device.broken = set()
+    assert worker.report()["LSegDeviceMemoryFree"] == 2
+
+
+def test_a_device_that_cannot_count_when_the_worker_starts_stops_nothing(
+    small_net: LSeg, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    device = CountingDevice()
+    device.broken = {"graphs"}
+    worker = Worker(device, DeviceMetrics(Segmenter(small_net, config=CONFIG, device=device)), caplog)
+    device.broken = set()
+    device.counts = GraphCounts(16)
+    assert worker.report()["LSegGraphCompilations"] == 16
+    assert worker.warnings() == [], "what was compiled before is not known, and not warned of"
+
+
+def test_a_count_is_reported_once_also_where_a_report_breaks_off(worker: Worker) -> None:
+    """TorchServe adds up what it is given; here its store refuses the second of three counters, once."""
+
+    class Refusing:
+        def __init__(self) -> None:
+            self.refused = False
+            self.given: dict[str, int] = {}
+
+        def add_counter(self, name: str, value: int, **options: object) -> None:
+            if name == COUNTERS[1] and not self.refused:
+                self.refused = True
+                raise ValueError("the store is full")
+            self.given[name] = self.given.get(name, 0) + value
+
+        def add_metric(self, *arguments: object, **options: object) -> None:
+            pass
+
+    store = Refusing()
+    for _ in range(3):
+        worker.metrics.report(store)
+    assert [store.given[name] for name in COUNTERS] == [16, 3, 1]

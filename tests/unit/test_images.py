@@ -346,7 +346,7 @@ def test_a_png_without_pixels_is_refused_with_400() -> None:
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     data = png(50_000, 50_000, 8, 2, bytes(1_000_000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ImageTooLargeError, match=r"50000x50000.*accepted: up to 100000000") as caught:
+    with pytest.raises(ImageTooLargeError, match="2500000000 pixels; accepted: up to 100000000") as caught:
         decode_image(data, 100_000_000)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes; decoded: 7.5 GB
     assert (caught.value.status, caught.value.type, caught.value.field) == (413, "image_too_large", "image")

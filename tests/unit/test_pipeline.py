@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from lseg_serve.handler import pipeline
 from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.responses import Response, ServerInfo, make_response
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Job, Segmentation, Segmenter
 from lseg_serve.segmenter.config import StaticImageSizeParams
 from lseg_serve.segmenter.devices import CpuDevice
+from tests.conftest import PROJECT
 from tests.support.pictures import encoded, noise, png
 
 CONFIG = Config(
@@ -180,37 +186,161 @@ def test_an_image_that_memory_does_not_hold_is_told_so_and_spares_the_others(
 
 
 class FullDevice(CpuDevice):
-    """A CPU that has no memory left once it is `full`."""
+    """A CPU whose memory is full for as long as something is cached, or for good; it counts what it was asked for."""
 
-    full = False
+    def __init__(self, until_emptied: bool) -> None:
+        super().__init__()
+        self.until_emptied = until_emptied
+        self.full = False
+        self.tries = self.emptied = 0
 
     def to_device(self, tensor: Tensor) -> Tensor:
+        self.tries += 1
         if self.full:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return super().to_device(tensor)
 
+    def empty_cache(self) -> None:
+        self.emptied += 1
+        self.full = self.full and not self.until_emptied
 
-def test_out_of_memory_empties_the_feature_cache(small_net: LSeg) -> None:
-    device = FullDevice()
+
+@pytest.mark.parametrize("labels", ["cat", "a new word"], ids=["over the image", "over the labels"])
+def test_out_of_memory_empties_the_caches_and_tries_again(small_net: LSeg, labels: str) -> None:
+    device = FullDevice(until_emptied=True)
+    segmenter = Segmenter(small_net, config=CONFIG, device=device)
+    assert segmenter.feature_cache is not None
+    first, again = _row(seed=1, labels="cat"), _row(seed=2, labels=labels)
+    assert _answers(segmenter, [(first, {})])[0].status == 200
+    expected = _answers(Segmenter(small_net, config=CONFIG), [(again, {})])[0]
+    device.full = True
+    found = _answers(segmenter, [(again, {})])[0]
+    assert (found.status, found.body) == (200, expected.body)
+    assert device.emptied == 1
+    assert segmenter.feature_cache.counts.bytes > 0
+    assert len(segmenter.feature_cache) == 1, "the first image's features are gone"
+
+
+@pytest.mark.parametrize("labels", ["cat", "a new word"], ids=["over the image", "over the labels"])
+def test_what_memory_never_holds_is_tried_twice_and_no_more(small_net: LSeg, labels: str) -> None:
+    device = FullDevice(until_emptied=False)
     segmenter = Segmenter(small_net, config=CONFIG, device=device)
     cache = segmenter.feature_cache
     assert cache is not None
-    assert _answers(segmenter, [(_row(seed=1, labels="cat"), {})])[0].status == 200
-    assert len(cache) == 1
-    device.full = True
-    assert _answers(segmenter, [(_row(seed=2, labels="cat"), {})])[0].status == 507
-    assert (len(cache), cache.counts.bytes) == (0, 0)
-
-
-def test_out_of_memory_over_new_labels_empties_the_feature_cache(small_net: LSeg) -> None:
-    device = FullDevice()
-    segmenter = Segmenter(small_net, config=CONFIG, device=device)
-    assert segmenter.feature_cache is not None
     _answers(segmenter, [(_row(seed=1, labels="cat"), {})])
-    assert len(segmenter.feature_cache) == 1
+    assert len(cache) == 1
+    device.full, device.tries = True, 0
+    assert _answers(segmenter, [(_row(seed=2, labels=labels), {})])[0].status == 507
+    assert (device.tries, device.emptied) == (2, 1)
+    assert (len(cache), cache.counts.bytes) == (0, 0)
+    device.full = False
+    assert _answers(segmenter, [(_row(seed=2, labels=labels), {})])[0].status == 200
+
+
+def test_a_batch_that_memory_does_not_hold_is_served_one_by_one(small_net: LSeg, alone: list[Response]) -> None:
+    device = FullDevice(until_emptied=True)
+    segmenter = Segmenter(small_net, config=CONFIG, device=device, label_set=("wall", "floor"))
+    segmenter.encode_labels(["cat", "dog", "sky", "猫", "wall", "floor"])
     device.full = True
-    assert _answers(segmenter, [(_row(seed=1, labels="a new word"), {})])[0].status == 507
-    assert len(segmenter.feature_cache) == 0
+    answers = _answers(segmenter, GOOD)
+    assert [answer.body for answer in answers] == [answer.body for answer in alone]
+    assert device.emptied == 1
+
+
+# How those that allocate say that they cannot: on a host, in NVIDIA's libraries, on a Gaudi, in C++.
+NO_MEMORY = [
+    MemoryError(),
+    cv2.error("OpenCV alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 12000000000000 bytes"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("[Rank:0] FATAL ERROR :: MODULE:PT_DEVMEM Allocation failed for size::8388608 (8)MB"),
+    RuntimeError("std::bad_alloc"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=str)
+def test_every_way_of_having_no_memory_is_known(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    _failing_for(monkeypatch, 20, error)
+    assert [answer.status for answer in _answers(segmenter, GOOD)] == [200, 507, 200, 200]
+
+
+def _failing_once(monkeypatch: pytest.MonkeyPatch, name: str, calls: list[str]) -> None:
+    """Let a step of the way of a request fail for want of memory when it is called for the first time."""
+    step = getattr(pipeline, name)
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(name)
+        if len(calls) == 1:
+            raise MemoryError
+        return step(*arguments)
+
+    monkeypatch.setattr(pipeline, name, failing)
+
+
+@pytest.mark.parametrize("name", ["decode_image", "make_response"])
+def test_decoding_and_the_response_are_tried_again_too(
+    segmenter: Segmenter, alone: list[Response], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    calls: list[str] = []
+    _failing_once(monkeypatch, name, calls)
+    assert segmenter.feature_cache is not None
+    answers = _answers(segmenter, GOOD)
+    assert [answer.body for answer in answers] == [answer.body for answer in alone]
+    assert len(calls) == len(GOOD) + 1
+
+
+def test_what_fails_for_another_reason_is_not_tried_again(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append("once")
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(pipeline, "make_response", failing)
+    assert _answers(segmenter, GOOD[:1])[0].status == 500
+    assert calls == ["once"]
+
+
+# The feature cache holds what the image needs, and the process may not have both.
+TIGHT = """
+import resource, sys
+import numpy as np, psutil, torch
+torch.set_num_threads(1)
+from lseg_serve.handler import pipeline
+from lseg_serve.handler.pipeline import respond
+from lseg_serve.handler.process.memory import keep_freed_memory
+from lseg_serve.handler.responses import ServerInfo
+from lseg_serve.segmenter import Config, Segmenter, StaticImageSizeParams
+from lseg_serve.segmenter.engine.feature_cache import FeatureKey
+from tests.support.networks import SMALL, random_network
+from tests.conftest import PROJECT
+from tests.support.pictures import encoded
+
+keep_freed_memory()
+sizes = StaticImageSizeParams(hw_ratios=((1, 1),), short_sizes=(32,))
+config = Config(device="cpu", static_image_size_params=sizes, feature_cache_megabytes=2_000)
+segmenter = Segmenter(random_network(SMALL), config=config)
+row = {"image": encoded(np.zeros((5_000, 5_000, 3), np.uint8)), "labels": b"cat"}
+server = ServerInfo("lseg", "1.0", "cpu", 100_000_000)
+print(respond(segmenter, [{"image": encoded(np.zeros((9, 9, 3), np.uint8)), "labels": b"cat"}], [{}], server)[0].status)
+for number in range(8):
+    segmenter.feature_cache.put(FeatureKey(bytes([number]), (32, 32)), torch.ones(1, 25_000_000))
+limit = psutil.Process().memory_info().vms + 60_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(respond(segmenter, [row], [{}], server)[0].status, len(segmenter.feature_cache))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
+def test_a_process_at_its_limit_gives_up_its_cache_for_a_request() -> None:
+    run = subprocess.run([sys.executable, "-c", TIGHT], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["200", "200", "1"], run.stderr
 
 
 def test_an_error_that_happens_to_all_is_answered_to_each(

@@ -208,10 +208,17 @@ def test_new_words_on_a_known_image_skip_the_network_and_change_nothing(
     assert (cached.feature_cache.counts.hits, cached.feature_cache.counts.misses) == (2, 1)
 
 
-def test_a_label_sets_embeddings_are_kept_however_small_the_cache(small_net: LSeg) -> None:
+def test_a_label_sets_embeddings_are_kept_however_many_labels_come(small_net: LSeg) -> None:
     config = CONFIG.replaced(text_cache_size=1)
-    segmenter = Segmenter(small_net, config=config, label_set=LABELS, label_embeddings=small_net.encode_labels(LABELS))
-    assert len(segmenter.text_cache) == len(LABELS)
+    exported = small_net.encode_labels(LABELS)
+    segmenter = Segmenter(small_net, config=config, label_set=LABELS, label_embeddings=exported)
+    for number in range(3):
+        segmenter.segment(noise(32, 32), [f"flood {number} {word}" for word in range(20)])
+    misses = segmenter.text_cache.counts.misses
+    assert torch.equal(segmenter.encode_labels(None).embeddings, exported)
+    assert segmenter.encode_labels(LABELS[1:3]).labels == LABELS[1:3]
+    assert segmenter.text_cache.counts.misses == misses
+    assert len(segmenter.text_cache) == len(LABELS) + 1
 
 
 def test_a_path_bytes_and_pixels_give_the_same(segmenter: Segmenter, tmp_path: Path) -> None:

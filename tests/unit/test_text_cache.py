@@ -92,14 +92,28 @@ def test_what_is_known_from_elsewhere_is_never_encoded() -> None:
     encoder = Encoder()
     cache = TextCache(encoder, size=10)
     known = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    cache.remember(["cat", "dog"], known)
+    cache.pin(["cat", "dog"], known)
     assert torch.equal(cache.embeddings(["dog", "cat"]), known.flip(0))
     assert encoder.calls == []
 
 
-def test_as_many_embeddings_as_labels_must_be_remembered() -> None:
+def test_pinned_labels_outlast_any_number_of_others() -> None:
+    encoder = Encoder()
+    cache = TextCache(encoder, size=2)
+    known = torch.arange(6.0).view(3, 2)
+    cache.pin(["cat", "dog", "fish"], known)
+    for number in range(500):
+        cache.embeddings([f"label {number}", "cat", f"other {number}"])
+    assert len(cache) == 3 + 2
+    assert all(label in cache for label in ("cat", "dog", "fish"))
+    encoder.calls.clear()
+    assert torch.equal(cache.embeddings(["fish", "dog", "cat"]), known.flip(0))
+    assert encoder.calls == []
+
+
+def test_as_many_embeddings_as_labels_must_be_pinned() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
-        TextCache(Encoder(), size=10).remember(["cat", "dog"], torch.zeros(1, 2))
+        TextCache(Encoder(), size=10).pin(["cat", "dog"], torch.zeros(1, 2))
 
 
 def test_an_error_of_the_encoder_leaves_the_cache_as_it_was() -> None:

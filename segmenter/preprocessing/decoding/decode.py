@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 from lseg_serve.segmenter.errors import InvalidImageError
 from lseg_serve.segmenter.preprocessing.decoding.jpeg import JPEGS, check_scans, whole_jpeg
 from lseg_serve.segmenter.preprocessing.decoding.kinds import refuse_by_name
 from lseg_serve.segmenter.preprocessing.decoding.orientation import exif_orientation, upright
-from lseg_serve.segmenter.preprocessing.decoding.pillow import loaded, opened
+from lseg_serve.segmenter.preprocessing.decoding.pillow import bombs_refused, loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
+from lseg_serve.segmenter.preprocessing.decoding.quiet import without_warnings
 
 
 def decode_image(data: bytes, max_pixels: int) -> Pixels:
@@ -25,8 +24,7 @@ def decode_image(data: bytes, max_pixels: int) -> Pixels:
     if not data:
         raise InvalidImageError("the image is empty (0 bytes)")
     refuse_by_name(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is no reason to refuse an image
+    with without_warnings(), bombs_refused(max_pixels):
         image = opened(data)
         check_size(image.width, image.height, max_pixels)
         if image.format in JPEGS:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
+from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels
 
@@ -17,11 +20,29 @@ IMAGE_FORMATS = tuple(
     name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
 )
 
-# `check_size` checks the number of pixels before they are decoded. Pillow's own check would only warn.
-Image.MAX_IMAGE_PIXELS = None
-
 # The exceptions that Pillow's decoders raise for damaged files.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+
+
+@contextmanager
+def bombs_refused(max_pixels: int) -> Iterator[None]:
+    """Turn Pillow's refusal of an image, which may come before its size is known here, into that of `check_size`.
+
+    Pillow refuses twice `Image.MAX_IMAGE_PIXELS`, 179 million pixels. The number belongs to the whole process, so it
+    is left to the program: a worker, which has its process for itself, sets it to None.
+
+    Raises:
+        ImageTooLargeError: Pillow refused the image.
+    """
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
+        accepted = max_pixels if max_pixels <= limit else f"{limit}, twice Pillow's Image.MAX_IMAGE_PIXELS"
+        raise ImageTooLargeError(
+            f"the image has {pixels.group() if pixels else 'too many'} pixels; accepted: up to {accepted}"
+        ) from error
 
 
 def opened(data: bytes) -> Image.Image:
