@@ -18,7 +18,7 @@ from lseg_serve.handler.metrics import DeviceMetrics
 from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.process.tuning import ProcessTuning
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
-from lseg_serve.segmenter import Config, NotReadyError, Segmenter, choose_device
+from lseg_serve.segmenter import Config, ModelConfigFile, NotReadyError, Segmenter, choose_device
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LSegHandler:
         An error here stops the worker; its message in the log says what to change.
         """
         start = time.perf_counter()
-        config = Config.from_mapping(context.model_yaml_config or {})
+        config = _within_response_timeout(context)
         device = choose_device(config, context.system_properties.get("gpu_id"))
         self.tuning.start(device.kind)
         with self.tuning.busy():
@@ -79,7 +79,17 @@ def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
         model_version=(context.manifest or {}).get("model", {}).get("modelVersion", ""),
         device=device,
         max_response_bytes=min(limit for limit in limits if limit is not None),
+        timings=config.timings,
     )
+
+
+def _within_response_timeout(context: Context) -> Config:
+    """The configuration, its `max_request_seconds` low enough for a whole batch to be done within `responseTimeout`."""
+    document = context.model_yaml_config or {}
+    config = Config.from_mapping(document)
+    batch_size = int(context.system_properties.get("batch_size") or 1)
+    most = max(1, ModelConfigFile.model_validate(document).response_timeout // batch_size)
+    return config.replaced(max_request_seconds=min(config.max_request_seconds, most))
 
 
 def _asks_for_description(row: Row, headers: Mapping[str, object]) -> bool:

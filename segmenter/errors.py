@@ -6,6 +6,7 @@ Errors of a request. Each knows its HTTP status; `handler/responses.py` makes a 
     |-- InvalidRequestError     400  parse: the request as a whole cannot be understood
     |   |-- InvalidLabelsError  400  parse, check of labels: not a list of distinct texts
     |   |-- InvalidOptionError  400  parse: an unknown field, or an option's value
+    |   |-- RequestTooCostlyError   413  after decode: its pixels, labels and passes take longer than configured
     |   `-- InvalidImageError   400  parse, decode: no image, or a damaged one
     |       |-- UnsupportedImageError   415  parse, decode: no image at all, or a kind that is not served
     |       `-- ImageTooLargeError      413  decode: more pixels than configured
@@ -58,6 +59,13 @@ class InvalidOptionError(InvalidRequestError):
     """An option is unknown or its value is not accepted."""
 
     type = "invalid_option"
+
+
+class RequestTooCostlyError(InvalidRequestError):
+    """Pixels, labels and passes, each of them accepted, that together take longer than the configuration allows."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    type = "request_too_costly"
 
 
 class InvalidImageError(InvalidRequestError):

@@ -15,6 +15,7 @@ class ServerInfo:
     model_version: str
     device: str
     max_response_bytes: int  # of a response with its headers: TorchServe passes no larger one on
+    timings: bool = True  # whether responses tell the milliseconds of each stage
 
 
 @dataclass(frozen=True)

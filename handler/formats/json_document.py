@@ -35,12 +35,18 @@ def encode_json(content: Content) -> bytes:
         "model": {"name": server.model_name, "version": server.model_version},
         "mode": result.mode,
         "device": server.device,
-        "timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in result.seconds.items()},
+        **_timings(content),
         "labels": [_label_entry(content, region) for region in regions],
         "unlabelled": {"area": unlabelled, "share": unlabelled / result.mask.size},
         "mask": base64.b64encode(encode_png(content)).decode("ascii"),
     }
     return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _timings(content: Content) -> dict[str, object]:
+    if not content.server.timings:
+        return {}
+    return {"timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in content.result.seconds.items()}}
 
 
 def _label_entry(content: Content, region: Region) -> dict[str, object]:
