@@ -79,7 +79,7 @@ class Config(Section):
             " measured at warm-up. A costlier one is refused with 413. The limit is lower where `responseTimeout` /"
             " `batchSize` is. 0: none.",
         ),
-    ] = 300
+    ] = 400
     max_response_bytes: Annotated[
         int,
         Field(

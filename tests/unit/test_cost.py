@@ -123,12 +123,12 @@ def _asked(segmenter: Segmenter, side: int, **fields: str) -> dict[str, bytearra
 
 
 def test_a_request_that_costs_too_much_is_refused_and_the_others_of_its_batch_are_not(segmenter: Segmenter) -> None:
-    rows = [_asked(segmenter, 32, labels="cat"), _asked(segmenter, 400, labels="cat,dog"), _asked(segmenter, 32)]
+    rows = [_asked(segmenter, 32, labels="cat"), _asked(segmenter, 500, labels="cat,dog"), _asked(segmenter, 32)]
     responses = respond(segmenter, rows, [{}, {}, {}], SERVER)
     assert [response.status for response in responses] == [200, 413, 200]
     error = json.loads(responses[1].body)["error"]
     assert (error["code"], error["type"], error["field"]) == (413, "request_too_costly", None)
-    assert "400x400 pixels with 2 labels" in error["message"]
+    assert "500x500 pixels with 2 labels" in error["message"]
 
 
 @pytest.mark.parametrize("fields", [{"format": "json"}, {"threshold": "0.5"}], ids=["json", "threshold"])
@@ -139,11 +139,11 @@ def test_a_softmax_counts(fields: dict[str, str], segmenter: Segmenter) -> None:
 
 
 def test_python_is_told_the_same(segmenter: Segmenter) -> None:
-    image = gradient(400, 400)
-    with pytest.raises(RequestTooCostlyError, match="400x400 pixels with 2 labels"):
+    image = gradient(500, 500)
+    with pytest.raises(RequestTooCostlyError, match="500x500 pixels with 2 labels"):
         segmenter.segment(image)
     segmenter.config = CONFIG.replaced(max_request_seconds=0)
-    assert segmenter.segment(image).mask.shape == (400, 400)
+    assert segmenter.segment(image).mask.shape == (500, 500)
 
 
 def test_warm_up_measures_the_rates(small_net: LSeg) -> None:
