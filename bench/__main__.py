@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from lseg_serve.bench import decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
+from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, save_origin
 from lseg_serve.bench.rows import RESULTS, Row, write_rows
@@ -42,6 +42,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
     """Measure; what is written on the way goes to `folder`."""
     if options.command == "scenes":
         return scenes.measure(tuple(options.precisions), options.scenes)
+    if options.command == "cost":
+        return cost.measure()
     if options.command == "decoding":
         return decoding.measure(options.runs)
     if options.command == "overhead":
@@ -94,6 +96,7 @@ def _options() -> argparse.Namespace:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
+    commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
     return parser.parse_args()

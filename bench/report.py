@@ -46,7 +46,7 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     rows = {
         name: read_rows(name, folder)
-        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding")
+        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost")
     }
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
@@ -56,6 +56,7 @@ def _tables(folder: Path) -> list[str]:
         ("Several workers and clients", ("load",), _load_table(rows["load"])),
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
+        ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -200,6 +201,21 @@ def _decoding_table(rows: Sequence[Row]) -> list[str]:
         for row in rows
     ]
     return _table(("image", "decoder", "ms", "times Pillow", "equal values"), body)
+
+
+def _cost_table(rows: Sequence[Row]) -> list[str]:
+    """The estimate that decides whether a request is refused, over what it took of one thread."""
+    body = [
+        (
+            f"{row.mode}, {row.image}, {_described(row)}{', ' if row.note else ''}{row.note}",
+            f"{row.estimate_ms / 1000:.2f}",
+            f"{row.cpu_s:.2f}",
+            f"{row.estimate_ms / 1000 / row.cpu_s:.2f}",
+        )
+        for row in rows
+        if row.estimate_ms is not None and row.cpu_s is not None
+    ]
+    return _table(("bundled model, one thread", "estimated s", "measured s", "estimate / measured"), body)
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

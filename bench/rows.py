@@ -46,6 +46,7 @@ class Row:
     miou: float | None = None  # percent, where the weights mean something
     gflop: float | None = None  # counted, of one image
     roofline_ms: float | None = None  # the least time those take at the measured rate of matrix products
+    estimate_ms: float | None = None  # of one thread's own time, before the request is computed
     note: str = ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import requests
 
 from lseg_serve.client.lseg_client import ClientError, LSegClient
+from lseg_serve.client.printable import printable
 from lseg_serve.labelsets import LabelTextError, split_labels
 
 
@@ -38,7 +39,7 @@ def main() -> int:
     shown = sorted(mask.legend, key=mask.share, reverse=True)
     for entry in shown:
         if mask.share(entry) > 0:
-            print(f"  {entry.index:3d}  {entry.color}  {mask.share(entry):6.1%}  {entry.name}")
+            print(f"  {entry.index:3d}  {entry.color}  {mask.share(entry):6.1%}  {printable(entry.name)}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,15 +15,18 @@ import numpy.typing as npt
 import requests
 from PIL import Image
 
+from lseg_serve.client.printable import printable
+
 _WORKER_GONE = "Worker died."  # TorchServe's message
+_UNLABELLED = 255
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ClientError(RuntimeError):
-    """The server refused a request. Holds the status and, if the server sent one, its message."""
+    """The server refused a request, or what it sent is no mask. Holds the status and, if there is one, its message."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
+        super().__init__(f"{status}: {printable(message)}")
         self.status = status
 
 
@@ -80,7 +84,7 @@ class LSegClient:
         accurate.
 
         Raises:
-            ClientError: the server refused the request.
+            ClientError: the server refused the request, or what it sent is no mask.
             requests.RequestException: there is no server, or it did not respond in time.
         """
         fields = {"format": "png", "threshold": str(threshold)}
@@ -109,17 +113,57 @@ def session_for(url: str) -> requests.Session:
 def _lost_its_worker(response: requests.Response) -> bool:
     """Whether the worker was scaled down while it had the request. The request is worth a second try then.
 
-    TorchServe both queues such a request again and responds that its worker died. Which comes first is chance.
+    TorchServe both queues such a request again and responds that its worker died. Which comes first is chance. The
+    status is 500, or that of the worker's last response before, such as 507. It is 413 where the system killed the
+    worker for its memory; the request would end the next worker as well.
     """
-    return response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and _WORKER_GONE in response.text
+    return response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and _WORKER_GONE in response.text
 
 
 def read_mask(png: bytes) -> Mask:
-    """A mask from the bytes of its PNG."""
-    with Image.open(io.BytesIO(png)) as image:
-        image.load()
-        legend = tuple(LegendEntry(**entry) for entry in json.loads(str(image.info["legend"])))
-        return Mask(png, np.asarray(image), legend)
+    """A mask from the bytes of its PNG.
+
+    Raises:
+        ClientError: they are no PNG with one index for each pixel, or its legend cannot be understood.
+    """
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            image.load()
+            indices, text = np.asarray(image), image.info.get("legend")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ClientError(HTTPStatus.OK, f"the response is no PNG that can be read: {error}") from error
+    if indices.ndim != 2 or indices.dtype != np.uint8:
+        raise ClientError(HTTPStatus.OK, "the response is a PNG, but not of one index for each pixel")
+    return Mask(png, indices, _legend(text))
+
+
+def _legend(text: object) -> tuple[LegendEntry, ...]:
+    """The legend from the JSON in a PNG's text chunk."""
+    if text is None:
+        raise ClientError(HTTPStatus.OK, "the mask has no legend")
+    try:
+        entries = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise ClientError(HTTPStatus.OK, f"the mask's legend is no JSON: {error}") from error
+    if not isinstance(entries, list):
+        raise ClientError(HTTPStatus.OK, f"the mask's legend is {_shortened(entries)}; expected: a list")
+    return tuple(_entry(entry) for entry in entries)
+
+
+def _entry(entry: object) -> LegendEntry:
+    match entry:
+        case {"index": int(index), "name": str(name), "color": str(color)} if 0 <= index < _UNLABELLED:
+            if not isinstance(index, bool) and re.fullmatch("#[0-9a-f]{6}", color):
+                return LegendEntry(index, name, color)
+    raise ClientError(
+        HTTPStatus.OK,
+        f"the mask's legend has the entry {_shortened(entry)}; expected: an index from 0 to {_UNLABELLED - 1}, a name, "
+        "and a color such as #00ff00",
+    )
+
+
+def _shortened(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:200]
 
 
 def _message(response: requests.Response) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from tqdm import tqdm
 
 from lseg_serve.export.comparison import Difference, Reference
 from lseg_serve.export.contents import write_contents
@@ -108,4 +109,9 @@ def _check_space(plan: Plan, output: Path) -> None:
     needed = copies * sum(tensor.nbytes for tensor in plan.checkpoint.tensors.values())
     free = shutil.disk_usage(output).free
     if free < needed:
-        raise ExportError(f"{output} has {free / 1e9:.1f} GB free; up to {needed / 1e9:.1f} GB are needed")
+        raise ExportError(f"{output} has {_in_units(free)} free; up to {_in_units(needed)} are needed")
+
+
+def _in_units(size: int) -> str:
+    """`size` bytes for people, such as 46.6MB."""
+    return str(tqdm.format_sizeof(size, "B"))

@@ -34,7 +34,9 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_label_length": config.max_label_length,
             "max_image_pixels": config.max_image_pixels,
             "max_response_bytes": max_response_bytes,
+            "max_request_seconds": config.max_request_seconds,
         },
+        "seconds": None if segmenter.costs is None else asdict(segmenter.costs.rates),
         "accurate": config.accurate.model_dump(),
         "request": request_schema(config),
     }

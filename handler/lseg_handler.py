@@ -22,7 +22,14 @@ from lseg_serve.handler.pipeline import Headers, Row, respond
 from lseg_serve.handler.process.tuning import ProcessTuning
 from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
-from lseg_serve.segmenter import Config, NotReadyError, Segmenter, SegmenterError, choose_device
+from lseg_serve.segmenter import (
+    Config,
+    ModelConfigFile,
+    NotReadyError,
+    Segmenter,
+    SegmenterError,
+    choose_device,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +50,7 @@ class LSegHandler:
         """
         start = time.perf_counter()
         keep_repeated_fields(Service)
-        config = Config.from_mapping(context.model_yaml_config or {})
+        config = _within_response_timeout(context)
         device = choose_device(config, context.system_properties.get("gpu_id"))
         self.tuning.start()
         Image.MAX_IMAGE_PIXELS = None  # the configuration has the limit, and this process decodes for nobody else
@@ -86,6 +93,7 @@ def _server_info(context: Context, config: Config, device: str) -> ServerInfo:
         device=device,
         max_response_bytes=min(limit for limit in limits if limit is not None),
         max_request_bytes=frontend_limit("max_request_size") or MOST_BYTES,
+        timings=config.timings,
     )
 
 
@@ -96,6 +104,15 @@ def _description(segmenter: Segmenter, server: ServerInfo) -> Response:
     except Exception:
         logger.exception("The model cannot be described")
         return error_response(SegmenterError("internal error; the server's log has its cause"))
+
+
+def _within_response_timeout(context: Context) -> Config:
+    """The configuration, its `max_request_seconds` low enough for a whole batch to be done within `responseTimeout`."""
+    document = context.model_yaml_config or {}
+    config = Config.from_mapping(document)
+    batch_size = int(context.system_properties.get("batch_size") or 1)
+    most = max(1, ModelConfigFile.model_validate(document).response_timeout // batch_size)
+    return config.replaced(max_request_seconds=min(config.max_request_seconds, most))
 
 
 def _asks_for_description(row: Row, headers: Mapping[str, object]) -> bool:

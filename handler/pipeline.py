@@ -72,8 +72,11 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) 
     start = time.perf_counter()
     image = decode_image(request.image, segmenter.config.max_image_pixels)
     mode = request.mode or segmenter.config.mode
-    job = Job(image, text, request.threshold, with_scores=request.format == "json", mode=mode)
-    return Prepared(request, job, time.perf_counter() - start)
+    as_json, as_arrays = request.format == "json", request.format == "npz"
+    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=mode)
+    decode_seconds = time.perf_counter() - start
+    segmenter.check_cost(job)
+    return Prepared(request, job, decode_seconds)
 
 
 def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:

@@ -61,8 +61,11 @@ def error_response(error: SegmenterError) -> Response:
 
 
 def _headers(result: Segmentation, server: ServerInfo) -> dict[str, str]:
-    timings = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in result.seconds.items())
-    return {"X-LSeg-Device": server.device, "Server-Timing": timings, **_legend_headers(result.labels)}
+    headers = {"X-LSeg-Device": server.device, **_legend_headers(result.labels)}
+    if server.timings:
+        stages = (f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in result.seconds.items())
+        headers["Server-Timing"] = ", ".join(stages)
+    return headers
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,8 @@ from lseg_serve.segmenter.archive import (
     WEIGHTS_FILE,
     unpack,
 )
-from lseg_serve.segmenter.config import MODES, Config, Mode, StaticImageSizeParams
+from lseg_serve.segmenter.config import MODES, Config, Mode, ModelConfigFile, StaticImageSizeParams
+from lseg_serve.segmenter.cost import CostModel, Rates, Work
 from lseg_serve.segmenter.devices import GraphCounts, choose_device, kind_at_hand
 from lseg_serve.segmenter.errors import (
     ArchiveError,
@@ -23,6 +24,7 @@ from lseg_serve.segmenter.errors import (
     InvalidRequestError,
     NotReadyError,
     OutOfMemoryError,
+    RequestTooCostlyError,
     RequestTooLargeError,
     ResponseTooLargeError,
     SegmenterError,
@@ -50,6 +52,7 @@ __all__ = [
     "Bucket",
     "Config",
     "ConfigError",
+    "CostModel",
     "DeviceError",
     "GraphCounts",
     "InvalidImageError",
@@ -58,9 +61,12 @@ __all__ = [
     "InvalidRequestError",
     "Job",
     "Mode",
+    "ModelConfigFile",
     "NotReadyError",
     "OutOfMemoryError",
     "Pixels",
+    "Rates",
+    "RequestTooCostlyError",
     "RequestTooLargeError",
     "ResponseTooLargeError",
     "ScratchFolder",
@@ -69,6 +75,7 @@ __all__ = [
     "SegmenterError",
     "StaticImageSizeParams",
     "UnsupportedImageError",
+    "Work",
     "checked_labels",
     "choose_bucket",
     "choose_device",

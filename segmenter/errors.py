@@ -7,6 +7,7 @@ Errors of a request. Each knows its HTTP status; `handler/responses.py` makes a 
     |   |-- InvalidLabelsError  400  parse, check of labels: not a list of distinct texts
     |   |-- InvalidOptionError  400  parse: an unknown field, or an option's value
     |   |-- RequestTooLargeError    413  parse: a compressed body that unpacks to too many bytes
+    |   |-- RequestTooCostlyError   413  after decode: its pixels, labels and passes take longer than configured
     |   `-- InvalidImageError   400  parse, decode: no image, or a damaged one
     |       |-- UnsupportedImageError   415  parse, decode: no image at all, or a kind that is not served
     |       `-- ImageTooLargeError      413  decode: more pixels than configured
@@ -66,6 +67,13 @@ class RequestTooLargeError(InvalidRequestError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     type = "request_too_large"
+
+
+class RequestTooCostlyError(InvalidRequestError):
+    """Pixels, labels and passes, each of them accepted, that together take longer than the configuration allows."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    type = "request_too_costly"
 
 
 class InvalidImageError(InvalidRequestError):

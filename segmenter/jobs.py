@@ -48,6 +48,7 @@ class Job:
     labels: EncodedLabels | Sequence[str] | None = None
     threshold: float = 0.0
     with_scores: bool = False  # mean score of each label
+    with_score_map: bool = True  # the scores themselves, which accurate mode computes for this alone
     mode: str = "fast"
 
     def checked(self, config: Config) -> Job:
@@ -78,12 +79,24 @@ class Segmentation:
     labels: tuple[str, ...]
     mask: Pixels  # [H, W]: index into labels, 255 where unlabelled
     bucket: Bucket  # the size at which the network saw the image, or each window of it
-    # float32 [K, h, w]. Fast: scores at the network's own resolution, half the bucket's. Accurate, which has no such
-    # resolution: the mean over scales and mirror images at half the size of scale 1.
-    scores: Tensor
+    score_map: Tensor | None  # what `scores` gives; None where the job did not ask for it
     mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over each label's pixels, where it was asked for
     mode: str = "fast"
     seconds: dict[str, float] = field(default_factory=dict)  # by stage: text, network, mask
+
+    @property
+    def scores(self) -> Tensor:
+        """The scores of all labels: float32 [K, h, w].
+
+        In fast mode they have the network's own resolution, half the bucket's. Accurate mode has no such resolution:
+        they are the mean over scales and mirror images at half the size of scale 1.
+
+        Raises:
+            ValueError: the job did not ask for them.
+        """
+        if self.score_map is None:
+            raise ValueError("the scores were not asked for (Job.with_score_map)")
+        return self.score_map
 
 
 @dataclass(eq=False)
@@ -100,7 +113,7 @@ class Task:
         height, width = self.job.image.shape[:2]
         return height, width
 
-    def result(self, mask: Mask, mask_seconds: float, bucket: Bucket, scores: Tensor) -> Segmentation:
+    def result(self, mask: Mask, mask_seconds: float, bucket: Bucket, scores: Tensor | None) -> Segmentation:
         """What the job asked for."""
         seconds = {"text": self.text.seconds, "network": self.network_seconds, "mask": mask_seconds}
         return Segmentation(

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from torch import Tensor
 
 from lseg_serve.model import Architecture, LabelTooLongError, LSeg, read_checkpoint
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
-from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.config import MODES, Config
+from lseg_serve.segmenter.cost import CostModel, Work, measure_rates
 from lseg_serve.segmenter.devices import Device, choose_device
 from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
 from lseg_serve.segmenter.engine.network import Network
@@ -64,6 +66,7 @@ class Segmenter:
         self.shapes = plan_shapes(self.config, net.architecture, self.device)
         self.network = Network(net, self.device, self.shapes)
         self.warmed: WarmUp | None = None
+        self.costs: CostModel | None = None  # `warm_up` measures it
         self.label_set = tuple(label_set)
         self.manifest = manifest or {}
         self.text_cache = TextCache(self.network.encode, self.config.text_cache_size)
@@ -140,12 +143,29 @@ class Segmenter:
         model are used.
 
         Raises:
-            InvalidRequestError: the image, the labels, the threshold or the mode cannot be used. All are checked as a
-                request's are, with the same errors; see the tree in `segmenter.errors`.
+            InvalidRequestError: the image, the labels, the threshold or the mode cannot be used, or take too long
+                together. All are checked as a request's are, with the same errors; see the tree in `segmenter.errors`.
         """
         pixels = read_pixels(image, self.config.max_image_pixels)
-        job = Job(pixels, labels, threshold, mode=self.config.mode if mode is None else mode)
+        job = Job(pixels, labels, threshold, mode=self.config.mode if mode is None else mode).checked(self.config)
+        job = replace(job, labels=self.encode_labels(labels))
+        self.check_cost(job)
         return self.segment_batch([job])[0]
+
+    def check_cost(self, job: Job) -> None:
+        """Refuse a job that would take longer than `max_request_seconds`. Before `warm_up` nothing is refused.
+
+        Raises:
+            RequestTooCostlyError: it would.
+        """
+        most = self.config.max_request_seconds
+        if self.costs is None or most == 0:
+            return
+        labels = job.labels.labels if isinstance(job.labels, EncodedLabels) else job.labels
+        count = len(self.label_set if labels is None else labels)
+        height, width = job.image.shape[:2]
+        work = Work(height, width, count, job.mode, softmax=job.with_scores or job.threshold > 0)
+        self.costs.check(work, most)
 
     @torch.no_grad()
     def segment_batch(self, jobs: Sequence[Job]) -> list[Segmentation]:
@@ -228,7 +248,7 @@ class Segmenter:
         for task, collector in self._collect_scores(tasks):
             start = time.perf_counter()
             mask = _make_mask(task, collector.sum(), temperature=self.config.accurate.divisor)
-            overview = collector.overview()
+            overview = collector.overview() if task.job.with_score_map else None
             seconds = time.perf_counter() - start
             del collector  # its scores must not outlive it while the next image's are collected
             yield task, task.result(mask, seconds, self.shapes.window, overview)
@@ -275,9 +295,27 @@ class Segmenter:
         self.device.empty_cache()
 
     def warm_up(self) -> WarmUp:
-        """Run the network before the first request does, so that none pays for what a first run costs."""
-        self.warmed = warm_up(self.network, self.config.hpu)
+        """Run the network before the first request does, so that none pays for what a first run costs.
+
+        Then measure how fast it is, for `check_cost`.
+        """
+        start = time.perf_counter()
+        warmed = warm_up(self.network, self.config.hpu)
+        rates = measure_rates(self.network, warmed.warm)
+        self.costs = None if rates is None else CostModel(rates, self.shapes, self.config.accurate)
+        self._log_costs()
+        self.warmed = replace(warmed, seconds=time.perf_counter() - start)
         return self.warmed
+
+    def _log_costs(self) -> None:
+        """Log the estimate for an ordinary request in each mode: a warning if it would be refused."""
+        if self.costs is None:
+            return
+        for mode in MODES:
+            seconds, most = self.costs.seconds(Work(480, 640, 20, mode)), self.config.max_request_seconds
+            logger.info("640x480 pixels with 20 labels take an estimated %.1f s in %s mode", seconds, mode)
+            if 0 < most < seconds:
+                logger.warning("Requests in %s mode are refused: max_request_seconds is %d", mode, most)
 
 
 def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:

@@ -16,6 +16,7 @@ class ServerInfo:
     device: str
     max_response_bytes: int  # of a response with its headers: TorchServe passes no larger one on
     max_request_bytes: int = 100_000_000  # of a body once it is unpacked: TorchServe's limit for one that is not packed
+    timings: bool = True  # whether responses tell the milliseconds of each stage
 
 
 @dataclass(frozen=True)

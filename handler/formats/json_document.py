@@ -29,21 +29,29 @@ def encode_json(content: Content) -> bytes:
     height, width = result.mask.shape
     unlabelled = int(np.count_nonzero(result.mask == UNLABELLED))
     regions = find_regions(result.mask, len(result.labels))
+    # COCO counts down the columns. Turned once here, the mask need not be turned for each label.
+    mask = np.asfortranarray(result.mask) if content.geometry == "rle" else result.mask
     document = {
         "width": width,
         "height": height,
         "model": {"name": server.model_name, "version": server.model_version},
         "mode": result.mode,
         "device": server.device,
-        "timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in result.seconds.items()},
-        "labels": [_label_entry(content, region) for region in regions],
+        **_timings(content),
+        "labels": [_label_entry(content, mask, region) for region in regions],
         "unlabelled": {"area": unlabelled, "share": unlabelled / result.mask.size},
         "mask": base64.b64encode(encode_png(content)).decode("ascii"),
     }
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def _label_entry(content: Content, region: Region) -> dict[str, object]:
+def _timings(content: Content) -> dict[str, object]:
+    if not content.server.timings:
+        return {}
+    return {"timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in content.result.seconds.items()}}
+
+
+def _label_entry(content: Content, mask: Pixels, region: Region) -> dict[str, object]:
     result, index = content.result, region.index
     encode_outline = ENCODER_BY_GEOMETRY[content.geometry]
     return {
@@ -54,7 +62,7 @@ def _label_entry(content: Content, region: Region) -> dict[str, object]:
         "share": region.area / result.mask.size,
         "mean_score": None if result.mean_scores is None else round(float(result.mean_scores[index]), 6),
         "box": region.box,
-        content.geometry: encode_outline(result.mask == index) if region.area else None,
+        content.geometry: encode_outline(mask == index) if region.area else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from lseg_serve.segmenter.config.lseg import DEVICES, HPU_MODES, MODES, Config, DeviceKind, HpuMode, Mode
 from lseg_serve.segmenter.config.subsections import AccurateParams, HpuParams, StaticImageSizeParams
+from lseg_serve.segmenter.config.torchserve import ModelConfigFile
 
 __all__ = [
     "DEVICES",
@@ -13,5 +14,6 @@ __all__ = [
     "HpuMode",
     "HpuParams",
     "Mode",
+    "ModelConfigFile",
     "StaticImageSizeParams",
 ]

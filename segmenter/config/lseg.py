@@ -70,6 +70,16 @@ class Config(Section):
             description="The most pixels of an image, checked before it is decoded. A side has at most 65535.",
         ),
     ] = 64_000_000
+    max_request_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="The most seconds of a request, estimated from its pixels, labels and passes by rates that are"
+            " measured at warm-up. A costlier one is refused with 413. The limit is lower where `responseTimeout` /"
+            " `batchSize` is. 0: none.",
+        ),
+    ] = 400
     max_response_bytes: Annotated[
         int,
         Field(
@@ -91,6 +101,13 @@ class Config(Section):
             " that new labels on them skip the network; 480x640 pixels take 20. 0: none. Fast mode, CPU and CUDA.",
         ),
     ] = 128
+    timings: Annotated[
+        bool,
+        Field(
+            description="Whether responses tell the milliseconds of each stage (`Server-Timing`, `timings_ms`), and so"
+            " whether an image or a label was in a cache."
+        ),
+    ] = True
     dynamic_image_hw: Annotated[
         tuple[Side, Side] | None,
         Field(strict=False),

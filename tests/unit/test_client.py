@@ -28,26 +28,31 @@ class Reply:
     body: bytes
 
 
-def _torchserve_error(message: str) -> Reply:
+def _torchserve_error(message: str, status: int = 500) -> Reply:
     """TorchServe's own error: not the JSON of the handler."""
-    return Reply(500, json.dumps({"code": 500, "type": "InternalServerException", "message": message}).encode())
+    return Reply(status, json.dumps({"code": status, "type": "InternalServerException", "message": message}).encode())
 
 
 INDICES = [[0, 0, 0], [1, 1, 255]]
 
 
-def _mask_png() -> bytes:
+CAT, JAPAN = ({"index": 0, "name": "cat", "color": "#ff0000"}, {"index": 1, "name": "日本", "color": "#00ff00"})
+
+
+def _mask_png(legend: str | None = None, mode: str = "P") -> bytes:
+    """A mask with `legend` in its text chunk; without one, there is none."""
     image = Image.fromarray(np.array(INDICES, dtype=np.uint8)).convert("P")
     image.putpalette([255, 0, 0, 0, 255, 0] + 254 * [0, 0, 0])
-    legend = [{"index": 0, "name": "cat", "color": "#ff0000"}, {"index": 1, "name": "日本", "color": "#00ff00"}]
+    image = image if mode == "P" else image.convert(mode)
     text = PngImagePlugin.PngInfo()
-    text.add_itxt("legend", json.dumps(legend))
+    if legend is not None:
+        text.add_itxt("legend", legend)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
 
 
-MASK = Reply(200, _mask_png())
+MASK = Reply(200, _mask_png(json.dumps([CAT, JAPAN])))
 WORKER_DIED = _torchserve_error("Worker died.")
 
 
@@ -101,8 +106,9 @@ def test_a_mask_comes_with_its_legend() -> None:
         assert part in server.bodies[0]
 
 
-def test_a_request_that_lost_its_worker_is_sent_once_more() -> None:
-    with _serving(WORKER_DIED, MASK) as server, LSegClient(server.url) as client:
+@pytest.mark.parametrize("status", [500, 503, 507])
+def test_a_request_that_lost_its_worker_is_sent_once_more(status: int) -> None:
+    with _serving(_torchserve_error("Worker died.", status), MASK) as server, LSegClient(server.url) as client:
         assert client.segment(b"image", ["cat"]).png == MASK.body
     boundaries = [body.partition(b"\r\n")[0] for body in server.bodies]
     first, second = (body.replace(boundary, b"") for body, boundary in zip(server.bodies, boundaries, strict=True))
@@ -124,11 +130,12 @@ def test_a_request_that_lost_its_worker_twice_is_an_error() -> None:
     ("reply", "message"),
     [
         (_torchserve_error("something else"), "500: .*something else"),
-        (Reply(503, WORKER_DIED.body), "503: "),
+        (_torchserve_error("no worker", 503), "503: .*no worker"),
+        (_torchserve_error("Worker died.", 413), "413: .*Worker died"),
         (Reply(415, json.dumps({"error": {"message": "not an image"}}).encode()), "415: not an image"),
         (Reply(404, b""), "404: Not Found"),
     ],
-    ids=["500", "503", "415", "404"],
+    ids=["500", "503", "worker killed for its memory", "415", "404"],
 )
 def test_any_other_error_is_reported_at_once(reply: Reply, message: str) -> None:
     with (
@@ -161,3 +168,68 @@ def test_the_command_refuses_labels_that_are_none_before_it_asks(
     with pytest.raises(SystemExit):
         main()
     assert "that holds ';'; accepted: labels separated by commas" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"<html>a proxy's page</html>", "no PNG that can be read"),
+        (_mask_png("[]", mode="RGB"), "not of one index for each pixel"),
+        (_mask_png(), "has no legend"),
+        (_mask_png("{"), "legend is no JSON"),
+        (_mask_png("[" * 100_000), "legend is no JSON"),
+        (_mask_png('"cat"'), 'legend is "cat"; expected: a list'),
+        (_mask_png("[3]"), "entry 3; expected: an index from 0 to 254, a name, and a color"),
+        (_mask_png(json.dumps([{"index": 0, "name": "cat"}])), "entry {.*}; expected"),
+        (_mask_png(json.dumps([{**CAT, "index": 255}])), "entry {.*255.*}; expected"),
+        (_mask_png(json.dumps([{**CAT, "index": True}])), "entry {.*true.*}; expected"),
+        (_mask_png(json.dumps([{**CAT, "color": "\x1b[31m"}])), r"u001b\[31m.*expected"),
+    ],
+    ids=[
+        "html",
+        "rgb",
+        "no legend",
+        "broken",
+        "deep",
+        "a text",
+        "a number",
+        "no color",
+        "out of range",
+        "no index",
+        "an odd color",
+    ],
+)
+def test_what_is_no_mask_is_an_error_in_words(body: bytes, message: str) -> None:
+    with (
+        _serving(Reply(200, body)) as server,
+        LSegClient(server.url) as client,
+        pytest.raises(ClientError, match=message),
+    ):
+        client.segment(b"image", ["cat"])
+
+
+def test_a_newer_server_may_say_more_of_a_label() -> None:
+    with _serving(Reply(200, _mask_png(json.dumps([{**CAT, "area": 3}])))) as server, LSegClient(server.url) as client:
+        assert client.segment(b"image").legend == (LegendEntry(0, "cat", "#ff0000"),)
+
+
+def test_the_terminal_does_not_obey_a_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(b"image")
+    name = "cat\x1b]0;title\x07\x1b[2J\u202etac\r\n 日本 👩\u200d👧\ud800"
+    with _serving(Reply(200, _mask_png(json.dumps([{**CAT, "name": name}])))) as server:
+        arguments = ["client", str(image), "--url", server.url, "--output", str(tmp_path / "mask.png")]
+        monkeypatch.setattr(sys, "argv", arguments)
+        assert main() == 0
+    shown = capsys.readouterr().out
+    assert r"cat\x1b]0;title\x07\x1b[2J\u202etac\r\n 日本 👩‍👧\ud800" in shown
+    assert not set(shown) & set("\x1b\x07\r\u202e")
+
+
+def test_the_terminal_does_not_obey_an_error() -> None:
+    reply = Reply(400, json.dumps({"error": {"message": "label '\x1b[2J'"}}).encode())
+    with _serving(reply) as server, LSegClient(server.url) as client, pytest.raises(ClientError) as raised:
+        client.segment(b"image", ["cat"])
+    assert str(raised.value) == r"400: label '\x1b[2J'"

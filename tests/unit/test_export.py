@@ -389,6 +389,6 @@ def test_too_little_space_is_found_before_anything_is_written(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
-    with pytest.raises(ExportError, match=r"has 0\.0 GB free; up to 0\.0 GB are needed"):
+    with pytest.raises(ExportError, match=r"has 1\.00MB free; up to \d\d\.\dMB are needed"):
         export(options)
     assert not _left(options)

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -347,3 +348,13 @@ def test_an_error_describes_itself(error: SegmenterError, expected: dict[str, ob
     assert type(response.status) is int
     assert json.loads(response.body) == {"error": expected}
     assert response.headers == {}
+
+
+def test_timings_are_told_unless_the_configuration_hides_them() -> None:
+    """Neither the header nor the JSON then says whether an image or a label was in a cache."""
+    for hidden in (False, True):
+        server = replace(SERVER, timings=not hidden)
+        request = Request.model_validate({"image": b"", "format": "json"})
+        response = make_response(request, IMAGE, _result(), server)
+        assert ("Server-Timing" in response.headers, "timings_ms" in json.loads(response.body)) == (not hidden,) * 2
+        assert "X-LSeg-Device" in response.headers

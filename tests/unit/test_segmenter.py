@@ -264,7 +264,9 @@ def test_warm_up_runs_every_shape_that_the_device_prepares(
     device.prepares_each_shape = prepares_each_shape
     segmenter = Segmenter(small_net, config=CONFIG, device=device)
     segmenter.warm_up()
-    assert sorted(shapes) == warmed
+    measured = (224, 224)  # by which a processor's speed is measured afterwards
+    assert shapes[-1] == measured
+    assert sorted(shape for shape in shapes if shape != measured) == warmed
 
 
 def test_a_checkpoint_is_loaded_as_it_is(small_checkpoint: Path, segmenter: Segmenter) -> None:
