@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -35,6 +36,14 @@ from lseg_serve.segmenter import (
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {"format": FORMATS, "mode": MODES, "geometry": GEOMETRIES}
+# What is accepted for the other options, in words.
+_ACCEPTED = {
+    "threshold": "a number from 0 to 1",
+    "alpha": "a number from 0 to 1",
+    "bands": "one band or three, such as 4,3,2; the first is 1",
+    "range": "the values that are black and white, such as 0,4095",
+}
+_MOST_BANDS = 65_535  # of a TIFF
 _DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
@@ -85,6 +94,37 @@ def _number(value: object) -> object:
     """A number, also where it was sent as text. What is none is left for pydantic to refuse."""
     value = _stripped(value)
     return float(value) if isinstance(value, str) else value
+
+
+def _bands(value: object) -> tuple[int, ...]:
+    """One number of a band or three: a JSON list, a number, or text split at commas."""
+    numbers = _numbers(value)
+    if len(numbers) not in (1, 3) or not all(number.is_integer() and 1 <= number <= _MOST_BANDS for number in numbers):
+        raise ValueError
+    return tuple(map(int, numbers))
+
+
+def _range(value: object) -> tuple[float, float]:
+    """The values of black and white: a JSON list, or text split at commas."""
+    black, white = _numbers(value)
+    if not black < white:
+        raise ValueError
+    return black, white
+
+
+def _numbers(value: object) -> list[float]:
+    """Numbers in a JSON list, alone, or in text split at commas. None of them is infinite."""
+    value = _stripped(value)
+    listed = value.strip("[]").split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(number, bool) or not isinstance(number, int | float | str) for number in listed):
+        raise ValueError
+    try:
+        numbers = [float(number) for number in listed]
+    except OverflowError as error:
+        raise ValueError from error
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError
+    return numbers
 
 
 def _text(name: str, value: object) -> str:
@@ -147,6 +187,18 @@ class Request(BaseModel):
     ] = 0.0
     alpha: Annotated[_Fraction, Field(description="Strength of the colours in the formats overlay and zip.")] = 0.5
     geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
+    bands: Annotated[
+        tuple[int, ...] | SkipJsonSchema[None],
+        BeforeValidator(_bands),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 3}),
+        Field(description="Bands of the image that are red, green and blue, or one that is grey. The first is 1."),
+    ] = None
+    range: Annotated[
+        tuple[float, float] | SkipJsonSchema[None],
+        BeforeValidator(_range),
+        WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+        Field(description="Values of the image that are black and white."),
+    ] = None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -169,8 +221,9 @@ def request_schema(config: Config) -> dict[str, Any]:
     schema = Request.model_json_schema()
     properties = schema["properties"]
     properties["labels"]["maxItems"] = config.max_labels
-    del properties["labels"]["default"]  # the null of the model stands for the label set, and cannot be sent
     properties["mode"]["default"] = config.mode
+    for name in ("labels", "bands", "range"):
+        del properties[name]["default"]  # the null of the model stands for "not sent", and cannot be sent
     return schema
 
 
@@ -182,4 +235,4 @@ def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterE
         text = _text(name, value).strip()
         return InvalidOptionError(f"{name} is {text[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
     shown = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
-    return InvalidOptionError(f"{name} is {str(shown)[:60]!r}; accepted: a number from 0 to 1", name)
+    return InvalidOptionError(f"{name} is {str(shown)[:60]!r}; accepted: {_ACCEPTED[name]}", name)
