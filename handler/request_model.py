@@ -115,13 +115,16 @@ def _range(value: object) -> tuple[float, float]:
 def _numbers(value: object) -> list[float]:
     """Numbers in a JSON list, alone, or in text split at commas. None of them is infinite."""
     value = _stripped(value)
-    listed = value.strip("[]").split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(number, bool) or not isinstance(number, int | float | str) for number in listed):
-        raise ValueError
-    try:
-        numbers = [float(number) for number in listed]
-    except OverflowError as error:
-        raise ValueError from error
+    if isinstance(value, str):
+        value = value.strip("[]").split(",")
+    numbers = []
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float | str):
+            raise ValueError
+        try:
+            numbers.append(float(number))
+        except OverflowError as error:
+            raise ValueError from error
     if not all(map(math.isfinite, numbers)):
         raise ValueError
     return numbers

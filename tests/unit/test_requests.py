@@ -279,11 +279,29 @@ def test_bands_and_a_range_in_json_may_be_lists() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "0", "1,2", "1,2,3,4", "red", "1;2;3", "1.5", "-1", "65536", "nan", "1,,2", [], [0], [True], [[1]], {}, 10**400],
+    [
+        "",
+        "0",
+        "1,2",
+        "1,2,3,4",
+        "red",
+        "1;2;3",
+        "1.5",
+        "-1",
+        "65536",
+        "nan",
+        "1,,2",
+        [],
+        [0],
+        [True],
+        [[1]],
+        {},
+        10**400,
+    ],
     ids=lambda value: str(value)[:9],
 )
 def test_what_names_no_bands_is_refused(value: object) -> None:
-    with pytest.raises(InvalidOptionError, match="bands is .*; accepted: one band or three, such as 4,3,2") as caught:
+    with pytest.raises(InvalidOptionError, match=r"bands is .*; accepted: one band or three, such as 4,3,2") as caught:
         _parsed(_json(bands=value))
     assert (caught.value.status, caught.value.field, len(caught.value.message) < 200) == (400, "bands", True)
 
@@ -294,7 +312,9 @@ def test_what_names_no_bands_is_refused(value: object) -> None:
     ids=lambda value: str(value)[:11],
 )
 def test_what_is_no_range_is_refused(value: object) -> None:
-    with pytest.raises(InvalidOptionError, match="range is .*; accepted: the values that are black and white") as caught:
+    with pytest.raises(
+        InvalidOptionError, match=r"range is .*; accepted: the values that are black and white"
+    ) as caught:
         _parsed(_json(range=value))
     assert (caught.value.status, caught.value.field) == (400, "range")
 

@@ -74,8 +74,13 @@ def _header(data: bytes) -> _Header | None:
 def _run_lengths(data: bytes, header: _Header) -> Pixels:
     """By OpenCV. Pillow decodes them in Python, which takes a minute and more for the largest image."""
     pixels = None
-    with suppress(cv2.error):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would tell the log of each damaged file
+    try:
+        with suppress(cv2.error):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None or pixels.shape != (header.height, header.width, 3):
         raise InvalidImageError("the BMP image is truncated or damaged: its run lengths do not make a picture")
     return np.asarray(pixels, np.uint8)

@@ -23,6 +23,7 @@ _HIGHEST = 65_535
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
 _FIELD = re.compile(_GAP + rb"([-+.0-9eE]{1,20})")
 _COMMENT = re.compile(rb"#[^\n\r]*")
+_NO_NUMBER = re.compile(rb"[^\s\d]|\d{10}")  # more digits would overflow
 _PAM_HEADER = re.compile(rb"P7\s(.{0,4000}?)\nENDHDR\s*?\n", re.DOTALL)
 
 
@@ -124,13 +125,15 @@ def _raw(data: bytes, header: _Header, kind: str) -> Numbers:
 
 def _plain(data: bytes, header: _Header) -> npt.NDArray[np.uint16]:
     """Numbers that are written in decimals: [H, W, depth]. A comment may stand between any two."""
-    text = memoryview(data)[header.start :]
-    digits = _COMMENT.sub(b" ", text) if b"#" in data[header.start :] else bytes(text)
+    text = _COMMENT.sub(b" ", data[header.start :])
+    end = _NO_NUMBER.search(text)
     shape = (header.height, header.width, header.depth)
     count = int(np.prod(shape))
-    numbers = np.fromstring(digits.decode("latin-1"), np.int32, count, sep=" ")
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() <= header.highest:
-        raise _damaged(f"a value lies outside 0 to {header.highest}")
+    # Without a count: with one, NumPy fills up what is missing by whatever lies in memory.
+    numbers = np.fromstring(text[: end.start() if end else None], np.int32, sep=" ")[:count]
+    _check_length(numbers.size, count, "numbers")
+    if numbers.max() > header.highest:
+        raise _damaged(f"a value is above {header.highest}")
     return numbers.astype(np.uint16).reshape(shape)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, Samples, read_again, to_rgb
 from lseg_serve.segmenter.preprocessing.decoding.orientation import upright
-from lseg_serve.segmenter.preprocessing.decoding.pillow import DAMAGED, loaded
+from lseg_serve.segmenter.preprocessing.decoding.pillow import DAMAGED, load, loaded
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import Directory, Tag, directories, rewritten
 from lseg_serve.segmenter.preprocessing.decoding.tiff_samples import (
@@ -110,13 +110,13 @@ def _orientation(directory: Directory) -> int:
 def _check_parts(directory: Directory) -> None:
     """Refuse a picture whose strips or tiles are not all there, or lie upon each other too often."""
     tag = Tag.TILE_BYTES if Tag.TILE_BYTES in directory.places else Tag.STRIP_BYTES
-    lengths = directory.numbers(tag).astype(np.float64)
+    lengths = directory.whole_numbers(tag).astype(np.float64)
     if lengths.sum() > 2 * len(directory.data) + _SHARED_BYTES:
         raise InvalidImageError(
             f"the TIFF image is truncated or damaged: its parts take {lengths.sum():.0f} bytes, the file"
             f" {len(directory.data)}"
         )
-    if lengths.size > 1 and not lengths.all() and lengths.any():
+    if lengths.any() and not lengths.all():
         raise UnsupportedImageError("a sparse TIFF, which leaves tiles out, is not served; write all of its tiles")
 
 
@@ -126,14 +126,14 @@ def _has_numbers(directory: Directory, layout: Layout, reading: Reading) -> bool
         return False
     if not readable(layout, directory.number(Tag.COMPRESSION, 1)):
         return False
-    extra = layout.bands - (3 if _photometric(directory) == _RGB else 1)
-    plain = layout.bits == 8 and layout.kind == "u" and not layout.separate and 0 <= extra <= 1
+    bands = (3, 4) if _photometric(directory) == _RGB else (1,)
+    plain = layout.bits == 8 and layout.kind == "u" and not layout.separate and layout.bands in bands
     return not plain or reading != AS_IT_IS
 
 
 def _samples(directory: Directory, layout: Layout, reading: Reading) -> Samples:
     """The bands that are shown, and alpha where there is one and the client has chosen no bands."""
-    extra = directory.numbers(Tag.EXTRA_SAMPLES).tolist()[-layout.bands :]
+    extra = directory.whole_numbers(Tag.EXTRA_SAMPLES).tolist()[-layout.bands :]
     kinds = [0] * (layout.bands - len(extra)) + extra
     alphas = [band for band, kind in enumerate(kinds) if kind in (_PREMULTIPLIED, _ALPHA)]
     if not extra and _photometric(directory) == _RGB and layout.bands == 4:
@@ -157,9 +157,10 @@ def _samples(directory: Directory, layout: Layout, reading: Reading) -> Samples:
 def _declared(directory: Directory) -> tuple[float, float] | None:
     """The lowest and the highest value that the file names."""
     for tags in ((Tag.LOWEST_SAMPLE, Tag.HIGHEST_SAMPLE), (Tag.LOWEST, Tag.HIGHEST)):
-        low, high = (directory.numbers(tag).astype(np.float64) for tag in tags)
-        if low.size and high.size and np.isfinite([*low.flat, *high.flat]).all() and low.min() < high.max():
-            return float(low.min()), float(high.max())
+        lowest, highest = (directory.numbers(tag).astype(np.float64) for tag in tags)
+        if highest.size:
+            low, high = float(lowest.min()) if lowest.size else 0.0, float(highest.max())
+            return (low, high) if -np.inf < low < high < np.inf else None
     return None
 
 
@@ -184,4 +185,11 @@ def _by_pillow(directory: Directory, layout: Layout) -> Pixels:
         ) from error
     except DAMAGED as error:
         raise InvalidImageError(f"the TIFF image is truncated or damaged: {error}") from error
-    return loaded(image)
+    return _from_lab(image) if image.mode == "LAB" else loaded(image)
+
+
+def _from_lab(image: Image.Image) -> Pixels:
+    """RGB of a picture in CIELab, which Pillow converts by profiles only."""
+    load(image)
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return np.asarray(ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB")))

@@ -116,14 +116,19 @@ class Directory:
         return self.data[position : position + count * np.dtype(_TYPES[kind]).itemsize]
 
     def numbers(self, tag: Tag) -> npt.NDArray[Any]:
-        """All numbers of a tag, [count]; empty without it."""
+        """All numbers of a tag, [count]; empty without it. A rational is two."""
         kind = self.places.get(tag, (1, 0, 0))[0]
-        return np.frombuffer(self.raw(tag), np.dtype(_TYPES[kind]).newbyteorder(self.order))
+        return np.frombuffer(self.raw(tag), np.dtype(_TYPES[kind]).newbyteorder(self.order)).ravel()
+
+    def whole_numbers(self, tag: Tag) -> npt.NDArray[np.integer]:
+        """All numbers of a tag that has whole ones, [count]; empty without it."""
+        found = self.numbers(tag)
+        return found if found.dtype.kind in "ui" else np.empty(0, np.uint8)
 
     def number(self, tag: Tag, default: int) -> int:
         """The first whole number of a tag."""
-        found = self.numbers(tag)
-        return int(found.flat[0]) if found.size and found.dtype.kind in "ui" else default
+        found = self.whole_numbers(tag)
+        return int(found[0]) if found.size else default
 
     @cached_property
     def area(self) -> int:
@@ -158,7 +163,7 @@ def directories(data: bytes) -> list[Directory]:
         if directory is None:
             break
         found[position] = directory
-        for inner in directory.numbers(Tag.SUB_DIRECTORIES)[:_MOST_DIRECTORIES].tolist():
+        for inner in directory.whole_numbers(Tag.SUB_DIRECTORIES)[:_MOST_DIRECTORIES].tolist():
             sub = _directory(data, int(inner), big, directory) if len(found) < _MOST_DIRECTORIES else None
             if sub is not None:
                 found.setdefault(int(inner), sub)

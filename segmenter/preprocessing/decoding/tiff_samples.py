@@ -84,10 +84,13 @@ def layout_of(directory: Directory) -> Layout:
         UnsupportedImageError: its bands differ from each other in bits or type.
     """
     width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
-    if not width or not height:
-        raise InvalidImageError(f"the TIFF image is truncated or damaged: its size is {width}x{height}")
     bands = directory.number(Tag.SAMPLES, 1)
-    bits, kinds = set(directory.numbers(Tag.BITS).tolist()) or {1}, set(directory.numbers(Tag.SAMPLE_FORMAT).tolist())
+    if min(width, height, bands) < 1:
+        raise InvalidImageError(
+            f"the TIFF image is truncated or damaged: its size is {width}x{height} with {bands} bands"
+        )
+    bits = set(directory.whole_numbers(Tag.BITS).tolist()) or {1}
+    kinds = set(directory.whole_numbers(Tag.SAMPLE_FORMAT).tolist())
     if len(bits) > 1 or len(kinds) > 1:
         raise UnsupportedImageError(
             f"the TIFF's {bands} bands differ in bits ({sorted(bits)}) or type ({sorted(kinds)}); accepted: equal ones"
@@ -102,7 +105,7 @@ def layout_of(directory: Directory) -> Layout:
         order=directory.order,
         separate=directory.number(Tag.PLANAR, 1) == _SEPARATE and bands > 1,
         predictor=directory.number(Tag.PREDICTOR, 1),
-        tile=tile if all(tile) else None,
+        tile=tile if min(tile) > 0 else None,
     )
 
 
@@ -178,7 +181,7 @@ def _as_bytes(directory: Directory, layout: Layout, plane: int) -> bytes:
         changes[Tag.ROWS_PER_STRIP] = height
     count = -(-layout.height // height) * layout.groups
     for tag in (offsets, lengths):
-        parts = directory.numbers(tag)[plane * count : (plane + 1) * count]
+        parts = directory.whole_numbers(tag)[plane * count : (plane + 1) * count]
         if tag == offsets and len(parts) < count:
             raise InvalidImageError(f"the TIFF image is truncated or damaged: {len(parts)} of {count} parts are named")
         changes[tag] = parts if len(parts) == count else None
