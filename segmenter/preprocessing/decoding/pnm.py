@@ -159,7 +159,11 @@ def _shades(numbers: Numbers, highest: int) -> Pixels:
         return np.asarray(numbers, np.uint8)
     values = np.arange(highest + 1)
     table = np.rint(values * 255 / highest) if highest < 256 else np.rint(values * _HIGHEST / highest).astype(int) >> 8
-    return table.astype(np.uint8).take(numbers, mode="clip")
+    table = table.astype(np.uint8)
+    shades = np.empty(numbers.shape, np.uint8)
+    for row, values in zip(shades, numbers, strict=True):  # one by one: NumPy makes indices of 8 bytes first
+        table.take(values, out=row, mode="clip")
+    return shades
 
 
 def _check_length(there: int, needed: int, what: str) -> None:
