@@ -457,7 +457,7 @@ def test_directories_in_a_circle_have_an_end() -> None:
 
 
 def test_a_tag_that_names_the_whole_file_costs_no_memory() -> None:
-    """Pillow keeps a copy of the file for each: 1,000 of them in a file of 4 MB are 4 GB."""
+    """Pillow before 13 keeps a copy of the file for each: 900 of them in a file of 3 MB are 2.7 GB."""
     tags = [(60_000 + number, "B", 4, bytes(4), True) for number in range(900)]
     data = bytearray(_rgb(noise(1000, 1000), extratags=tags))
     start = struct.unpack_from("<I", data, 4)[0]

@@ -1,8 +1,8 @@
 """The directories of a TIFF or BigTIFF: which pictures the file holds, and what its tags say of them.
 
-Pillow reads every tag that a directory names, also tags that name the whole file as their value: a megabyte of such
-tags takes gigabytes of memory. So directories are read here first, only the tags that count, each within the file. What
-is handed on to Pillow is written anew (`rewritten`).
+Pillow opens the first picture only, and with it reads every tag; before Pillow 13 also tags that each name the whole
+file as their value, so that a small file takes gigabytes. So directories are read here first, only the tags that count,
+each within the file. What is handed on to Pillow is written anew (`rewritten`).
 """
 
 from __future__ import annotations
