@@ -46,6 +46,11 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return cost.measure()
     if options.command == "decoding":
         return decoding.measure(options.runs)
+    if options.command == "kinds":
+        # Here and not at the top: tifffile is installed for development alone.
+        from lseg_serve.bench import kinds
+
+        return kinds.measure(options.runs)
     if options.command == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
     if options.command == "network":
@@ -97,6 +102,8 @@ def _options() -> argparse.Namespace:
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
+    command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
+    command.add_argument("--runs", type=int, default=3)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
     return parser.parse_args()

@@ -46,7 +46,7 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     rows = {
         name: read_rows(name, folder)
-        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost")
+        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost", "kinds")
     }
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
@@ -57,6 +57,7 @@ def _tables(folder: Path) -> list[str]:
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
+        ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -216,6 +217,27 @@ def _cost_table(rows: Sequence[Row]) -> list[str]:
         if row.estimate_ms is not None and row.cpu_s is not None
     ]
     return _table(("bundled model, one thread", "estimated s", "measured s", "estimate / measured"), body)
+
+
+def _kinds_table(rows: Sequence[Row]) -> list[str]:
+    """One line for each kind, a megapixel being 10^6 pixels."""
+    kinds = dict.fromkeys(row.note for row in rows)
+    found = {(row.note, row.path): row for row in rows}
+    body = []
+    for kind in kinds:
+        served, pillows = found.get((kind, "served")), found.get((kind, "naive"))
+        body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
+    head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
+    return _table(head, body)
+
+
+def _per_megapixel(row: Row | None) -> tuple[str, str]:
+    """Processor seconds, and memory besides the file; refused, where there is no row."""
+    if row is None or row.cpu_s is None or row.peak_mb is None:
+        return "refused", ""
+    width, height = map(int, row.image.split("x"))
+    megapixels = width * height / 1e6
+    return f"{row.cpu_s / megapixels:.3f}", f"{row.peak_mb / megapixels:.1f}"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

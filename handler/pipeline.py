@@ -17,6 +17,7 @@ from lseg_serve.handler.responses import Response, ServerInfo, error_response, m
 from lseg_serve.segmenter import (
     Job,
     OutOfMemoryError,
+    Reading,
     Segmentation,
     Segmenter,
     SegmenterError,
@@ -70,7 +71,8 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) 
     request = parse_request(row, plain_headers(headers), most_bytes)
     text = segmenter.encode_labels(request.labels)
     start = time.perf_counter()
-    image = decode_image(request.image, segmenter.config.max_image_pixels)
+    reading = Reading(request.bands, request.range)
+    image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
     mode = request.mode or segmenter.config.mode
     as_json, as_arrays = request.format == "json", request.format == "npz"
     job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=mode)

@@ -72,20 +72,22 @@ def loaded(image: Image.Image) -> Pixels:
         UnsupportedImageError: its pixels have 32 bits.
         InvalidImageError: it is truncated or damaged.
     """
+    load(image)
+    return np.asarray(_as_rgb(image))
+
+
+def load(image: Image.Image) -> None:
+    """Read the pixels of an open image.
+
+    Raises:
+        InvalidImageError: it is truncated or damaged.
+    """
     try:
         image.load()
     except MemoryError:
         raise
     except DAMAGED as error:
         raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
-    return np.asarray(_as_rgb(_as_16_bits(image)))
-
-
-def _as_16_bits(image: Image.Image) -> Image.Image:
-    """`image` with 16 bits a pixel, if it is a PGM of 16 bits. Pillow reads these as 32-bit integers."""
-    if image.mode == "I" and image.format == "PPM":
-        return Image.fromarray(np.asarray(image).astype(np.uint16))
-    return image
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
