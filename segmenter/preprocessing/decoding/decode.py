@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 from lseg_serve.segmenter.errors import InvalidImageError
-from lseg_serve.segmenter.preprocessing.decoding.jpeg import JPEGS, check_scans, whole_jpeg
-from lseg_serve.segmenter.preprocessing.decoding.kinds import refuse_by_name
+from lseg_serve.segmenter.preprocessing.decoding import kinds
+from lseg_serve.segmenter.preprocessing.decoding.heif import decode_heif
+from lseg_serve.segmenter.preprocessing.decoding.icon import decode_icon
+from lseg_serve.segmenter.preprocessing.decoding.jpeg import decode_jpeg
+from lseg_serve.segmenter.preprocessing.decoding.jpeg2000 import decode_jpeg_2000
+from lseg_serve.segmenter.preprocessing.decoding.jpegxl import decode_jpeg_xl
 from lseg_serve.segmenter.preprocessing.decoding.orientation import exif_orientation, upright
+from lseg_serve.segmenter.preprocessing.decoding.photoshop import decode_photoshop
 from lseg_serve.segmenter.preprocessing.decoding.pillow import loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
+from lseg_serve.segmenter.preprocessing.decoding.png import decode_png
+from lseg_serve.segmenter.preprocessing.decoding.targa import decode_targa
+
+# Who decodes what. The first kind that `data` is of counts; Pillow decodes all that is of none of them.
+_DECODERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]], ...] = (
+    (kinds.is_jpeg, decode_jpeg),
+    (kinds.is_png, decode_png),
+    (kinds.is_heif, decode_heif),
+    (kinds.is_jpeg_2000, decode_jpeg_2000),
+    (kinds.is_jpeg_xl, decode_jpeg_xl),
+    (kinds.is_photoshop, decode_photoshop),
+    (kinds.is_icon, decode_icon),
+    (kinds.is_targa, decode_targa),
+)
 
 
 def decode_image(data: bytes, max_pixels: int) -> Pixels:
-    """The first frame of the image file `data`, upright by its EXIF orientation, as RGB uint8 [H, W, 3].
+    """The first frame of the image file `data`, upright, in sRGB, as RGB uint8 [H, W, 3].
 
     Transparent pixels are blended with white, as viewers show them. Of 16-bit grey the upper 8 bits are kept.
 
@@ -24,14 +44,15 @@ def decode_image(data: bytes, max_pixels: int) -> Pixels:
     """
     if not data:
         raise InvalidImageError("the image is empty (0 bytes)")
-    refuse_by_name(data)
+    kinds.refuse_by_name(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is no reason to refuse an image
-        image = opened(data)
-        check_size(image.width, image.height, max_pixels)
-        if image.format in JPEGS:
-            check_scans(data)
-        pixels = whole_jpeg(data, image)
-        if pixels is None:
-            pixels = loaded(image)
-        return upright(pixels, exif_orientation(image))
+        decoder = next((decoder for is_kind, decoder in _DECODERS if is_kind(data)), _decode_by_pillow)
+        return decoder(data, max_pixels)
+
+
+def _decode_by_pillow(data: bytes, max_pixels: int) -> Pixels:
+    image = opened(data)
+    check_size(image.width, image.height, max_pixels)
+    pixels = loaded(image)
+    return upright(pixels, exif_orientation(image))

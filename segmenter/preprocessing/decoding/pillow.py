@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
-from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES
+from lseg_serve.segmenter.preprocessing.decoding.color import as_srgb
+from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES, refuse_text
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels
 
 # Only the formats of photos and of annotation tools are opened. Some of Pillow's others start other programs.
 Image.init()  # loads the formats, because Image.open does not where it is given a list of them
-IMAGE_FORMATS = tuple(
+_FORMATS = tuple(
     name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
+)
+# Of these the decoders are asked by name, once other signs have told the kind.
+_ASKED_BY_NAME = {"JPEG2000": "JPEG 2000", "ICO": "ICO", "TGA": "TGA", "PSD": "PSD"}
+IMAGE_FORMATS = (
+    *_FORMATS,
+    "HEIC",
+    "JPEG XL",
+    *(shown for name, shown in _ASKED_BY_NAME.items() if name in Image.OPEN),
 )
 
 # `check_size` checks the number of pixels before they are decoded. Pillow's own check would only warn.
 Image.MAX_IMAGE_PIXELS = None
 
-# The exceptions that Pillow's decoders raise for damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+# The exceptions that decoders raise for damaged files.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    AssertionError,
+)
 
 
-def opened(data: bytes) -> Image.Image:
+def opened(data: bytes, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """The image file, its header read and its pixels not.
 
     Raises:
@@ -32,12 +56,13 @@ def opened(data: bytes) -> Image.Image:
         InvalidImageError: its header is truncated or damaged.
     """
     try:
-        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES):
+        if data.startswith(SIGNATURES) or formats is not _FORMATS:
             raise InvalidImageError(
                 f"the image is truncated or damaged: its {len(data)} bytes hold no header"
             ) from error
+        refuse_text(data)
         kinds = ", ".join(IMAGE_FORMATS)
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except DAMAGED as error:
@@ -51,13 +76,41 @@ def loaded(image: Image.Image) -> Pixels:
         UnsupportedImageError: its pixels have 32 bits.
         InvalidImageError: it is truncated or damaged.
     """
+    load(image)
+    return np.asarray(over_white(_as_16_bits(image), image.info.get("icc_profile")))
+
+
+def load(image: Image.Image) -> None:
+    """Decode the pixels of an open image.
+
+    Raises:
+        InvalidImageError: it is truncated or damaged.
+    """
     try:
         image.load()
-    except MemoryError:
-        raise
     except DAMAGED as error:
         raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
-    return np.asarray(_as_rgb(_as_16_bits(image)))
+
+
+def over_white(image: Image.Image, profile: object = None) -> Image.Image:
+    """A loaded `image` of any mode as RGB: in sRGB by its colour `profile`, and over white where it is transparent.
+
+    Raises:
+        UnsupportedImageError: its pixels have 32 bits.
+    """
+    if image.mode in ("I", "F"):
+        raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        colours = image.convert("RGB") if image.mode in ("1", "P") else image
+        return _as_rgb(as_srgb(colours, profile))
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    colours = image.convert("L") if image.mode in ("L", "LA") else rgba.convert("RGB")
+    rgba = _as_rgb(as_srgb(colours, profile))
+    rgba.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def _as_16_bits(image: Image.Image) -> Image.Image:
@@ -68,11 +121,4 @@ def _as_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image
