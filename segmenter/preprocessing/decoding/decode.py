@@ -27,8 +27,8 @@ _DECODERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]],
     (kinds.is_jpeg_2000, decode_jpeg_2000),
     (kinds.is_jpeg_xl, decode_jpeg_xl),
     (kinds.is_photoshop, decode_photoshop),
-    (kinds.is_icon, decode_icon),
     (kinds.is_targa, decode_targa),
+    (kinds.is_icon, decode_icon),
 )
 
 

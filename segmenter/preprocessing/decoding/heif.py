@@ -34,7 +34,7 @@ def decode_heif(data: bytes, max_pixels: int) -> Pixels:
 def _refusal(error: Exception) -> InvalidImageError:
     """What pillow-heif's exceptions mean: no picture at all, a feature that is missing, or damage."""
     if isinstance(error, IndexError):
-        return UnsupportedImageError("the HEIF file holds no still picture; send a single frame, as PNG or JPEG")
+        return UnsupportedImageError("the HEIF file holds no still picture in HEVC; convert it to JPEG or PNG")
     if isinstance(error, SyntaxError):
         return UnsupportedImageError(f"the HEIF image is not served: {error}; convert it to JPEG or PNG")
     return InvalidImageError(f"the HEIF image is truncated or damaged: {error}")

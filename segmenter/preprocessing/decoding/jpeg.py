@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
@@ -20,7 +21,9 @@ _JPEG_END = b"\xff\xd9"
 # the file, so a small file with many scans could keep a worker busy for very long.
 _MOST_SCANS = 100
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # the markers that a length follows, and the end marker
-_SCAN, _END = 0xDA, _JPEG_END[1]
+_SCAN, _END, _PROGRESSIVE = 0xDA, _JPEG_END[1], (0xC2, 0xCA)
+_MOST_COMPONENTS, _LAST_FREQUENCY = 4, 63
+_SEEN = 16  # bytes of a segment: a scan's header is not longer
 # What libjpeg warns of where the picture ends before its last row: the bits are used up, or the end stands in place
 # of a restart. Its other warnings are of bytes too many and of faults within, over which viewers show the picture.
 _CUT = re.compile(r"premature end of data segment|found marker 0xd9 instead of")
@@ -43,24 +46,36 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Pixels:
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG with so many scans that it would keep a worker busy.
+    """Look at the scans of a JPEG, or of the first image in an MPO.
 
     Raises:
-        InvalidImageError: it has more scans than any camera or program writes.
+        InvalidImageError: there are more than any camera or program writes, and they would keep a worker busy; or the
+            last ones are missing, so that values which the first gave roughly are never refined.
     """
-    if _scans(data) > _MOST_SCANS:
-        raise InvalidImageError(f"the JPEG image has more than {_MOST_SCANS} scans")
+    scans, progressive = 0, False
+    rough: dict[tuple[int, int], int] = {}  # for each component and frequency the bits that are still to come
+    for marker, content in _segments(data):
+        progressive |= marker in _PROGRESSIVE
+        if marker != _SCAN:
+            continue
+        scans += 1
+        if scans > _MOST_SCANS:
+            raise InvalidImageError(f"the JPEG image has more than {_MOST_SCANS} scans")
+        count, fields = content[0], content[1 : 1 + 2 * content[0] + 3]
+        if progressive and count <= _MOST_COMPONENTS and len(fields) == 2 * count + 3:
+            first, last, bits = fields[-3:]
+            frequencies = range(first, min(last, _LAST_FREQUENCY) + 1)
+            rough.update({(name, each): bits & 15 for name in fields[: 2 * count : 2] for each in frequencies})
+    if any(rough.values()):
+        raise InvalidImageError("the JPEG image is truncated or damaged: its last scans are missing")
 
 
-def _scans(data: bytes) -> int:
-    """The number of scans of a JPEG, or of the first image in an MPO. Counting stops above what is accepted."""
-    position, scans = 2, 0
-    while scans <= _MOST_SCANS and (found := _JPEG_MARKER.search(data, position)):
-        if data[found.start() + 1] == _END:
-            break
-        scans += data[found.start() + 1] == _SCAN
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each marker with what follows it, up to the end of the first image. Of tables and texts the start is enough."""
+    position = 2
+    while (found := _JPEG_MARKER.search(data, position)) and data[found.start() + 1] != _END:
+        yield data[found.start() + 1], data[found.end() + 2 : found.end() + _SEEN] or b"\0"
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return scans
 
 
 def _pixels(data: bytes, image: Image.Image) -> Pixels | None:

@@ -83,7 +83,7 @@ def is_photoshop(data: bytes) -> bool:
 
 
 def is_targa(data: bytes) -> bool:
-    """Whether all fields of a Targa header fit together. It must be asked last, as the kind has no signature."""
+    """Whether all fields of a Targa header fit together. Cursors begin as some of these files do, but have an entry."""
     if len(data) < _TARGA_HEADER:
         return False
     has_palette, kind, bits, descriptor = data[1], data[2], data[16], data[17]

@@ -22,6 +22,7 @@ _MODES = {
     8: ("duotone", 8, 1),
     9: ("Lab", 8, 3),
 }
+_PALETTE, _PALETTE_BYTES = 2, 768
 _RAW, _PACKED = 0, 1  # how the picture is compressed
 _PROFILE, _VERSION = 1039, 1057  # resources
 _MOST_RESOURCES = 10_000
@@ -54,6 +55,8 @@ def decode_photoshop(data: bytes, max_pixels: int) -> Pixels:
         if channels < needed:
             raise InvalidImageError(f"the Photoshop file is damaged: {channels} channels; {name} has {needed}")
         sections = _sections(data)
+        if mode == _PALETTE and len(sections.palette) != _PALETTE_BYTES:
+            raise InvalidImageError("the Photoshop file is damaged: it has no palette")
         picture = _picture(data[sections.picture :], channels, needed, height)
     except struct.error as error:
         raise InvalidImageError(f"the Photoshop file is truncated or damaged: {error}") from error
