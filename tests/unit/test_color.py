@@ -109,8 +109,8 @@ def test_colours_are_converted_before_they_are_laid_over_white() -> None:
     _close(decode_image(data, LIMIT), shown(PICTURE, *SPACES["Adobe RGB"]) * share + 255 * (1 - share), 3)
 
 
-# The 16 mixes of inks as L, a and b in 8 bits. White paper is L 255; each ink darkens it, and colours it in its way. All
-# together are black, so that nothing is to be done for a black that is none.
+# The 16 mixes of inks as L, a and b in 8 bits. White paper is L 255; each ink darkens it, and colours it in its way.
+# All together are black, so that nothing is to be done for a black that is none.
 MIXES = [
     (
         255 - 50 * cyan - 50 * magenta - 15 * yellow - 70 * black,

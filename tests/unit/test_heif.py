@@ -21,7 +21,7 @@ LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
 
 def _heic(*images: Image.Image | Pixels, **options: object) -> bytes:
     """A HEIC file of `images`."""
-    file = pillow_heif.HeifFile()
+    file = pillow_heif.HeifFile()  # type: ignore[no-untyped-call]
     for image in images:
         file.add_from_pillow(image if isinstance(image, Image.Image) else Image.fromarray(image))
     buffer = io.BytesIO()

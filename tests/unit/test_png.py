@@ -128,5 +128,5 @@ def test_very_many_chunks_are_refused_with_400() -> None:
 
 def test_the_png_of_an_iphone_app_is_named() -> None:
     data = PNG_SIGNATURE + png_chunk(b"CgBI", b"\x50\0\x20\2") + encoded(PICTURE)[8:]
-    with pytest.raises(UnsupportedImageError, match="CgBI.*pngcrush"):
+    with pytest.raises(UnsupportedImageError, match=r"CgBI.*pngcrush"):
         decode_image(data, LIMIT)

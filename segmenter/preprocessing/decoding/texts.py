@@ -34,7 +34,7 @@ _KINDS: tuple[tuple[re.Pattern[str], Refusal], ...] = (
     ),
     (re.compile(r"(https?|ftp|file|s3|gs)://", re.IGNORECASE), Refusal("an address", "send the image itself")),
     (
-        re.compile(r'[{\[]\s*(["\[{\d-]|\Z)'),
+        re.compile(r'[{\[]\s*(["\[\]{}\d-]|\Z)'),
         Refusal("JSON", "a JSON request needs Content-Type: application/json"),
     ),
     (
