@@ -83,6 +83,16 @@ FILES = {
     "an SGI image": [encoded(PICTURE, "SGI")],
     r"a large Photoshop file \(PSB\)": [b"8BPS\0\2" + bytes(60)],
     "a ZIP archive or an Office document": [_zip()],
+    "an image that was read as text": [
+        encoded(PICTURE).decode("utf-8", "replace").encode(),
+        encoded(PICTURE, "JPEG").decode("utf-8", "replace").encode(),
+        encoded(PICTURE, "JPEG").decode("latin-1").encode(),
+    ],
+    "a PNG whose line ends were changed": [
+        encoded(PICTURE).replace(b"\r\n", b"\n"),
+        encoded(PICTURE).replace(b"\n", b"\r\n"),
+    ],
+    "a FLIC animation": [struct.pack("<IHHHHHH", 128, 0xAF12, 1, 8, 8, 8, 0) + bytes(120)],
     "a gzip file": [gzip.compress(encoded(PICTURE, "JPEG"))],
     r"a compressed file \(bzip2": [bz2.compress(encoded(PICTURE, "JPEG"))],
     "a tar archive": [_tar()],

@@ -75,6 +75,17 @@ def test_further_channels_of_photoshop_change_no_colour(more: int, compression: 
     _close(_psd(channels, compression=compression), PICTURE, 0)
 
 
+LAYERS = struct.pack(">Ih", 20, -1) + bytes(18)  # a negative number of layers says that there is transparency
+
+
+def test_transparency_of_other_programs_than_photoshop_lies_over_white() -> None:
+    _close(_psd(RGBA, layers=LAYERS), OVER_WHITE, 1)
+
+
+def test_transparency_of_photoshop_is_in_the_colours_already() -> None:
+    _close(_psd(RGBA, layers=LAYERS, resources={1057: struct.pack(">IB", 1, 1)}), PICTURE, 0)
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_grey_of_photoshop_has_three_equal_channels(more: int) -> None:
     _close(_psd(PICTURE[..., : 1 + more], 1), np.repeat(PICTURE[..., :1], 3, axis=2), 0)

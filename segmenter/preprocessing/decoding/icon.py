@@ -42,4 +42,5 @@ def _largest(data: bytes) -> bytes:
     if not entries:
         raise InvalidImageError("the icon is truncated or damaged: it has no entry")
     *_, length, place = max(entries, key=lambda entry: ((entry[0] or 256) * (entry[1] or 256), entry[5]))
-    return data[place : place + length]
+    picture = data[place : place + length]
+    return data[place:] if is_png(picture) else picture  # a PNG has an end of its own, and some entries are wrong

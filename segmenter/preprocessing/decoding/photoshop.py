@@ -31,13 +31,15 @@ _MOST_RESOURCES = 10_000
 class _Sections(NamedTuple):
     palette: bytes
     resources: dict[int, bytes]
+    transparent: bool
     picture: int  # where the flattened picture begins
 
 
 def decode_photoshop(data: bytes, max_pixels: int) -> Pixels:
     """The flattened picture of a Photoshop file, as RGB uint8 [H, W, 3].
 
-    Further channels are not needed: Photoshop has laid transparent parts over white in the colours themselves.
+    Photoshop has laid transparent parts over white in the colours themselves. Other programs have not, and their fourth
+    channel is the transparency, if the file says so; else further channels are saved selections, and change nothing.
 
     Raises:
         UnsupportedImageError: another mode or compression than is served, or no flattened picture.
@@ -57,9 +59,11 @@ def decode_photoshop(data: bytes, max_pixels: int) -> Pixels:
         sections = _sections(data)
         if mode == _PALETTE and len(sections.palette) != _PALETTE_BYTES:
             raise InvalidImageError("the Photoshop file is damaged: it has no palette")
+        if sections.transparent and name == "RGB" and channels > needed:
+            needed += 1
         picture = _picture(data[sections.picture :], channels, needed, height)
     except struct.error as error:
-        raise InvalidImageError(f"the Photoshop file is truncated or damaged: {error}") from error
+        raise InvalidImageError("the Photoshop file is truncated or damaged: it ends within its parts") from error
     # Pillow misreads the picture where there are more channels than it needs, so it gets no others, and no layers.
     header = _HEADER.pack(b"8BPS", 1, needed, height, width, bits, mode)
     image = opened(b"".join([header, _block(sections.palette), _block(b""), _block(b""), picture]), ("PSD",))
@@ -76,8 +80,9 @@ def _sections(data: bytes) -> _Sections:
         raise UnsupportedImageError(
             "the Photoshop file has no flattened picture; save it with 'Maximize Compatibility', or as PNG"
         )
-    (layers,) = struct.unpack_from(">I", data, position)
-    return _Sections(palette, named, position + 4 + layers)
+    length, layers, count = struct.unpack_from(">IIh", data, position)
+    transparent = length > 0 and layers > 0 and count < 0 and _VERSION not in named  # which only Photoshop writes
+    return _Sections(palette, named, transparent, position + 4 + length)
 
 
 def _resources(section: bytes) -> dict[int, bytes]:

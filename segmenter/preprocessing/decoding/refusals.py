@@ -68,6 +68,15 @@ REFUSED = (
     Refusal("a NumPy array (.npy)", "save its uint8 pixels as PNG", (b"\x93NUMPY",)),
     Refusal("an OpenEXR image", "map its tones to 8 bits and save it as PNG", (b"v/1\1",)),
     Refusal("a Radiance HDR image", "map its tones to 8 bits and save it as PNG", (b"#?RADIANCE", b"#?RGBE")),
+    # What transfers and programs made of an image.
+    Refusal(
+        "an image that was read as text",
+        "read the file as bytes",
+        (b"\xef\xbf\xbd", b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG"),
+    ),
+    Refusal(
+        "a PNG whose line ends were changed", "transfer the file as binary", (b"\x89PNG\n", b"\x89PNG\r\r", b"\x09PNG")
+    ),
     # Kinds that Pillow would decode too slowly, or whose programs few have.
     Refusal("a QOI image", _CONVERT, (b"qoif",)),
     Refusal(
@@ -92,6 +101,7 @@ REFUSED = (
     Refusal("a video (WebM or Matroska)", _FRAME, (b"\x1a\x45\xdf\xa3",)),
     Refusal("a video (AVI)", _FRAME, (b"RIFF",), also=(b"AVI ", 8)),
     Refusal("a video (MPEG)", _FRAME, (b"\0\0\1\xba", b"\0\0\1\xb3")),
+    Refusal("a FLIC animation", _FRAME, (b"\x11\xaf", b"\x12\xaf"), place=4),
     Refusal("a video (FLV)", _FRAME, (b"FLV\1",)),
     Refusal("a video (MOV)", _FRAME, (b"moov", b"mdat", b"wide", b"pnot", b"skip"), place=4),
     Refusal("sound", "send an image", (b"RIFF",), also=(b"WAVE", 8)),
