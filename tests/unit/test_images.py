@@ -68,8 +68,9 @@ def test_every_orientation_gives_the_upright_picture(orientation: int, file_form
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_of_a_jpeg_gives_the_upright_picture(orientation: int) -> None:
-    data = encoded(stored(PICTURE, orientation), "JPEG", quality=95, exif=exif_orientation(orientation))
+@pytest.mark.parametrize("file_format", ["JPEG", pytest.param("AVIF", marks=needs_avif)])
+def test_every_orientation_of_a_lossy_file_gives_the_upright_picture(orientation: int, file_format: str) -> None:
+    data = encoded(stored(PICTURE, orientation), file_format, quality=95, exif=exif_orientation(orientation))
     _close(_decode(data), PICTURE, 12)
 
 

@@ -190,6 +190,14 @@ def test_a_transparent_jpeg_2000_lies_over_white() -> None:
     _close(encoded(RGBA, "JPEG2000"), OVER_WHITE, 1)
 
 
+TILE = b"\xff\x90\0\x0a" + bytes(8)
+
+
+def _coding(layers: int = 1, block: int = 4, precincts: bytes = b"") -> bytes:
+    content = struct.pack(">BBHB", bool(precincts), 0, layers, 1) + bytes([0, block, block, 0, 1]) + precincts
+    return b"\xff\x52" + struct.pack(">H", len(content) + 2) + content
+
+
 def _sizes(width: int, tile: int, components: int) -> bytes:
     content = struct.pack(">HIIIIIIIIH", 0, width, width, 0, 0, tile, tile, 0, 0, components) + b"\7\1\1" * components
     return b"\xff\x4f\xff\x51" + struct.pack(">H", len(content) + 2) + content
@@ -198,17 +206,21 @@ def _sizes(width: int, tile: int, components: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (_sizes(50_000, 50_000, 3), ImageTooLargeError, "50000x50000"),
-        (_sizes(255, 1, 3), InvalidImageError, "tiles are 1x1"),
-        (_sizes(16, 16, 16_000), UnsupportedImageError, "16000 components; accepted: up to 4"),
-        (encoded(PICTURE, "JPEG2000") + bytes(16_000_000), ImageTooLargeError, "accepted: up to 16000000"),
+        (_sizes(50_000, 50_000, 3) + TILE, ImageTooLargeError, "50000x50000"),
+        (_sizes(255, 1, 3) + TILE, InvalidImageError, "tiles are 1x1"),
+        (_sizes(16, 16, 16_000) + TILE, UnsupportedImageError, "16000 components; accepted: up to 4"),
+        (_sizes(16, 16, 3) + b"\xff\x64\0\2" * 60_000, InvalidImageError, "more than 50000 segments"),
+        (_sizes(16, 16, 3) + _coding(layers=65_535) + TILE, InvalidImageError, "more than 100 quality layers"),
+        (_sizes(16, 16, 3) + TILE + _coding(layers=101), InvalidImageError, "more than 100 quality layers"),
+        (_sizes(16, 16, 3) + _coding(block=0) + TILE, UnsupportedImageError, "blocks of 16 pixels; accepted: from 256"),
+        (_sizes(16, 16, 3) + _coding(precincts=b"\x11") + TILE, UnsupportedImageError, "blocks of 4 pixels"),
         (
             struct.pack(">I4sI", 12, b"jP  ", 0x0D0A870A) + struct.pack(">I4s", 8, b"free") * 10_000,
             InvalidImageError,
             "no c",
         ),
     ],
-    ids=["pixels", "tiles", "components", "bytes", "boxes"],
+    ids=["pixels", "tiles", "components", "segments", "layers", "layers of a tile", "blocks", "precincts", "boxes"],
 )
 def test_a_jpeg_2000_that_costs_too_much_is_refused(data: bytes, error: type[SegmenterError], message: str) -> None:
     with pytest.raises(error, match=message):
