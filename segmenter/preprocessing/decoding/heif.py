@@ -6,6 +6,7 @@ import numpy as np
 import pillow_heif
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
+from lseg_serve.segmenter.preprocessing.decoding.color import pixels_as_srgb
 from lseg_serve.segmenter.preprocessing.decoding.pillow import DAMAGED, over_white
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 
@@ -25,10 +26,13 @@ def decode_heif(data: bytes, max_pixels: int) -> Pixels:
         file = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)  # not register_heif_opener: it changes Pillow
         main = file[file.primary_index]
         check_size(*main.size, max_pixels)
+        profile = main.info.get("icc_profile")
+        if main.mode == "RGB":  # without the copies that Pillow would make
+            return pixels_as_srgb(np.asarray(main), profile, main.mode)
         image = main.to_pillow()
     except DAMAGED as error:
         raise _refusal(error) from error
-    return np.asarray(over_white(image, main.info.get("icc_profile")))
+    return np.asarray(over_white(image, profile))
 
 
 def _refusal(error: Exception) -> InvalidImageError:
