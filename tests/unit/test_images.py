@@ -298,16 +298,16 @@ def test_what_is_no_image_is_refused_with_415(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.97])
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "TIFF", "PPM", *LOSSY])
 def test_a_truncated_file_is_refused_with_400(file_format: str, share: float) -> None:
     picture = noise(60, 80)
-    options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
+    options = {"quality": 95} if file_format in ("JPEG", "WEBP", "AVIF") else {}
     data = encoded(picture, file_format, **options)
     _refused_as_damaged(data[: int(len(data) * share)])
 
 
 @pytest.mark.parametrize("length", [16, 20, 30, 33, 40, 50])
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", pytest.param("AVIF", marks=needs_avif)])
 def test_a_file_cut_within_its_header_is_refused_with_400(file_format: str, length: int) -> None:
     """Its first bytes say what it is: 'not an image' would send its owner looking in the wrong place."""
     _refused_as_damaged(encoded(noise(60, 80), file_format)[:length])
@@ -362,7 +362,7 @@ def test_thirty_two_bits_are_refused_with_415(mode: str) -> None:
     assert caught.value.status == 415
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "TIFF", "PPM", *LOSSY])
 def test_flipped_bytes_give_pixels_or_an_error_with_an_answer(file_format: str) -> None:
     data = encoded(noise(20, 30), file_format)
     for seed in range(150):

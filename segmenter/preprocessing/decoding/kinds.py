@@ -6,15 +6,23 @@ from lseg_serve.segmenter.errors import UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.refusals import REFUSED, Refusal
 from lseg_serve.segmenter.preprocessing.decoding.texts import text_kind
 
-# The first bytes of image files. A file that begins with them and ends within its header is reported as truncated, and
-# not as something else than an image.
-SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0\1", b"\0\0\1\0")
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",
+    b"MM\0*",
+    b"8BPS\0\1",
+    b"\0\0\1\0",
+)
 
 _HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")
 )
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _MOST_BRANDS = 64
+_BRANDS = 12  # bytes up to the end of the first
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _ICON = (b"\0\0\1\0", b"\0\0\2\0")
@@ -46,6 +54,16 @@ def refuse_text(data: bytes) -> None:
         raise UnsupportedImageError(found.message)
 
 
+def begins_as_image(data: bytes) -> bool:
+    """Whether `data` begins as an image file that is served: if it cannot be opened, it is damaged, not no image."""
+    return data.startswith(_SIGNATURES) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP") or is_avif(data)
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether these are pictures in AVIF."""
+    return bool(_AVIF_BRANDS & _brands(data))
+
+
 def is_jpeg(data: bytes) -> bool:
     """Whether this is JPEG, or several of them (MPO)."""
     return data.startswith(b"\xff\xd8\xff")
@@ -58,8 +76,7 @@ def is_png(data: bytes) -> bool:
 
 def is_heif(data: bytes) -> bool:
     """Whether these are pictures in HEIF, and none in AVIF, which is HEIF with another codec."""
-    brands = _brands(data)
-    return not _AVIF_BRANDS & brands and bool(_HEIF_BRANDS & brands)
+    return bool(_HEIF_BRANDS & _brands(data)) and not is_avif(data)
 
 
 def is_jpeg_xl(data: bytes) -> bool:
@@ -99,7 +116,7 @@ def is_targa(data: bytes) -> bool:
 
 def _brands(data: bytes) -> frozenset[bytes]:
     """The brands of a file of the family of MP4, its own and those that it is compatible with; none of others."""
-    if data[4:8] != b"ftyp":
+    if data[4:8] != b"ftyp" or len(data) < _BRANDS:
         return frozenset()
     end = min(int.from_bytes(data[:4], "big"), len(data), 16 + 4 * _MOST_BRANDS)
     return frozenset((data[8:12], *(data[place : place + 4] for place in range(16, end - 3, 4))))

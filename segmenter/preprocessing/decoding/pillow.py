@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.color import as_srgb
-from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES, refuse_text
+from lseg_serve.segmenter.preprocessing.decoding.kinds import begins_as_image, is_avif, refuse_text
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels
 
 # Only the formats of photos and of annotation tools are opened. Some of Pillow's others start other programs.
@@ -58,7 +58,9 @@ def opened(data: bytes, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES) or formats is not _FORMATS:
+        if is_avif(data) and "AVIF" not in _FORMATS:
+            raise UnsupportedImageError("this is an AVIF image, and Pillow has no decoder for it here") from error
+        if begins_as_image(data) or formats is not _FORMATS:
             raise InvalidImageError(
                 f"the image is truncated or damaged: its {len(data)} bytes hold no header"
             ) from error
