@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pillow_heif
 import pytest
 import requests
 import tifffile
@@ -24,6 +25,7 @@ from lseg_serve.segmenter import Segmenter
 from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
 from tests.serving.conftest import LABEL_SET
+from tests.support.pictures import encoded
 
 LABELS = ["cat", "grass", "other"]
 PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
@@ -117,6 +119,22 @@ def _post(url: str, body: bytes, content_type: str | None) -> requests.Response:
     """Send a body with a type, or with none."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     return requests.post(url, data=body, headers=headers, timeout=60)
+
+
+def test_a_photo_of_any_kind_gives_the_same_mask(url: str, photo: bytes) -> None:
+    with Image.open(io.BytesIO(photo)) as image:
+        pixels = image.convert("RGB")
+    heic = io.BytesIO()
+    pillow_heif.from_pillow(pixels).save(heic, quality=-1, chroma=444, matrix_coefficients=0)
+    kinds = [encoded(pixels, "PNG"), heic.getvalue(), encoded(pixels, "JPEG2000"), encoded(pixels, "TGA")]
+    answers = [
+        requests.post(
+            url, data=kind, headers={"Content-Type": "image/any", "X-LSeg-Labels": ",".join(LABELS)}, timeout=60
+        )
+        for kind in kinds
+    ]
+    assert [answer.status_code for answer in answers] == [200] * len(kinds)
+    assert len({read_mask(answer.content).indices.tobytes() for answer in answers}) == 1
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

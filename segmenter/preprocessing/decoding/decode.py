@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lseg_serve.segmenter.errors import InvalidImageError
+from lseg_serve.segmenter.preprocessing.decoding import kinds
 from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, read_again
 from lseg_serve.segmenter.preprocessing.decoding.bmp import decode_bmp
-from lseg_serve.segmenter.preprocessing.decoding.jpeg import JPEGS, check_scans, whole_jpeg
-from lseg_serve.segmenter.preprocessing.decoding.kinds import refuse_by_name
+from lseg_serve.segmenter.preprocessing.decoding.heif import decode_heif
+from lseg_serve.segmenter.preprocessing.decoding.icon import decode_icon
+from lseg_serve.segmenter.preprocessing.decoding.jpeg import decode_jpeg
+from lseg_serve.segmenter.preprocessing.decoding.jpeg2000 import decode_jpeg_2000
+from lseg_serve.segmenter.preprocessing.decoding.jpegxl import decode_jpeg_xl
 from lseg_serve.segmenter.preprocessing.decoding.orientation import exif_orientation, upright
+from lseg_serve.segmenter.preprocessing.decoding.photoshop import decode_photoshop
 from lseg_serve.segmenter.preprocessing.decoding.pillow import bombs_refused, loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
+from lseg_serve.segmenter.preprocessing.decoding.png import decode_png
 from lseg_serve.segmenter.preprocessing.decoding.pnm import decode_pnm, is_pnm
 from lseg_serve.segmenter.preprocessing.decoding.quiet import without_warnings
+from lseg_serve.segmenter.preprocessing.decoding.targa import decode_targa
 from lseg_serve.segmenter.preprocessing.decoding.tiff import decode_tiff
 from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import is_tiff
 
+# Who decodes what. The first kind that `data` is of counts; Pillow decodes all that is of none of them. The
+# first table has the kinds that hold bands of numbers, the second those that hold colours.
+_OF_NUMBERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int, Reading], Pixels]], ...] = (
+    (is_tiff, decode_tiff),
+    (is_pnm, decode_pnm),
+)
+_OF_COLORS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]], ...] = (
+    (kinds.is_jpeg, decode_jpeg),
+    (kinds.is_png, decode_png),
+    (kinds.is_heif, decode_heif),
+    (kinds.is_jpeg_2000, decode_jpeg_2000),
+    (kinds.is_jpeg_xl, decode_jpeg_xl),
+    (kinds.is_photoshop, decode_photoshop),
+    (kinds.is_targa, decode_targa),
+    (kinds.is_icon, decode_icon),
+)
+
 
 def decode_image(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pixels:
-    """The first frame of the image file `data`, upright by its EXIF orientation, as RGB uint8 [H, W, 3].
+    """The first frame of the image file `data`, upright, in sRGB, as RGB uint8 [H, W, 3].
 
     Transparent pixels are blended with white, as viewers show them. `reading` says which bands are shown and which
     values are black and white; `bands.to_rgb` has the rules that hold without it.
@@ -31,19 +57,19 @@ def decode_image(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> P
     if not data:
         raise InvalidImageError("the image is empty (0 bytes)")
     with without_warnings(), bombs_refused(max_pixels):
-        if is_tiff(data):
-            return decode_tiff(data, max_pixels, reading)
-        if is_pnm(data):
-            return decode_pnm(data, max_pixels, reading)
-        refuse_by_name(data)
-        bmp = decode_bmp(data, max_pixels)
-        if bmp is not None:
-            return read_again(bmp, reading)
-        image = opened(data)
-        check_size(image.width, image.height, max_pixels)
-        if image.format in JPEGS:
-            check_scans(data)
-        pixels = whole_jpeg(data, image)
-        if pixels is None:
-            pixels = loaded(image)
-        return upright(read_again(pixels, reading), exif_orientation(image))
+        for is_kind, decode_numbers in _OF_NUMBERS:
+            if is_kind(data):
+                return decode_numbers(data, max_pixels, reading)
+        kinds.refuse_by_name(data)
+        decode = next((decode for is_kind, decode in _OF_COLORS if is_kind(data)), _decode_by_pillow)
+        return read_again(decode(data, max_pixels), reading)
+
+
+def _decode_by_pillow(data: bytes, max_pixels: int) -> Pixels:
+    pixels = decode_bmp(data, max_pixels)
+    if pixels is not None:
+        return pixels
+    image = opened(data)
+    check_size(image.width, image.height, max_pixels)
+    pixels = loaded(image)
+    return upright(pixels, exif_orientation(image))

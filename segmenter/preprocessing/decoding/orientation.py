@@ -30,11 +30,14 @@ def upright(pixels: Pixels, orientation: object) -> Pixels:
 
 
 def exif_orientation(image: Image.Image) -> object:
-    """The EXIF orientation; None without one. It must be read once the pixels are loaded.
+    """The orientation in the EXIF data of an image; None without one. It must be read once the pixels are loaded.
 
-    Before that, a PNG may not have been read as far as its EXIF, and a TIFF still has an orientation that Pillow
-    removes as it turns the pixels itself.
+    Before that, a PNG may not have been read as far as its EXIF. What XMP says of it is not asked: browsers ignore it,
+    and programs that write it there alone have turned the pixels. A TIFF's orientation is none of EXIF's: Pillow turns
+    the pixels itself.
     """
     with suppress(*DAMAGED):  # with broken EXIF the pixels are still usable
-        return image.getexif().get(ExifTags.Base.Orientation)
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))
+        return exif.get(ExifTags.Base.Orientation)
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,17 +13,39 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import ImageTooLargeError, InvalidImageError, UnsupportedImageError
-from lseg_serve.segmenter.preprocessing.decoding.kinds import SIGNATURES
+from lseg_serve.segmenter.preprocessing.decoding.color import as_srgb
+from lseg_serve.segmenter.preprocessing.decoding.kinds import begins_as_image, is_avif, refuse_text
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels
 
 # Only the formats of photos and of annotation tools are opened. Some of Pillow's others start other programs.
 Image.init()  # loads the formats, because Image.open does not where it is given a list of them
-IMAGE_FORMATS = tuple(
+_FORMATS = tuple(
     name for name in ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM") if name in Image.OPEN
 )
+# Of these the decoders are asked by name, once other signs have told the kind.
+_ASKED_BY_NAME = {"JPEG2000": "JPEG 2000", "ICO": "ICO", "TGA": "TGA", "PSD": "PSD"}
+IMAGE_FORMATS = (
+    *_FORMATS,
+    "HEIC",
+    "JPEG XL",
+    *(shown for name, shown in _ASKED_BY_NAME.items() if name in Image.OPEN),
+)
 
-# The exceptions that Pillow's decoders raise for damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+# The exceptions that decoders raise for damaged files.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    AssertionError,
+)
 
 
 @contextmanager
@@ -45,7 +69,7 @@ def bombs_refused(max_pixels: int) -> Iterator[None]:
         ) from error
 
 
-def opened(data: bytes) -> Image.Image:
+def opened(data: bytes, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """The image file, its header read and its pixels not.
 
     Raises:
@@ -53,12 +77,15 @@ def opened(data: bytes) -> Image.Image:
         InvalidImageError: its header is truncated or damaged.
     """
     try:
-        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES):
+        if is_avif(data) and "AVIF" not in _FORMATS:
+            raise UnsupportedImageError("this is an AVIF image, and Pillow has no decoder for it here") from error
+        if begins_as_image(data) or formats is not _FORMATS:
             raise InvalidImageError(
                 f"the image is truncated or damaged: its {len(data)} bytes hold no header"
             ) from error
+        refuse_text(data)
         kinds = ", ".join(IMAGE_FORMATS)
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except DAMAGED as error:
@@ -73,29 +100,41 @@ def loaded(image: Image.Image) -> Pixels:
         InvalidImageError: it is truncated or damaged.
     """
     load(image)
-    return np.asarray(_as_rgb(image))
+    return np.asarray(over_white(image, image.info.get("icc_profile")))
 
 
 def load(image: Image.Image) -> None:
-    """Read the pixels of an open image.
+    """Decode the pixels of an open image.
 
     Raises:
         InvalidImageError: it is truncated or damaged.
     """
     try:
         image.load()
-    except MemoryError:
-        raise
     except DAMAGED as error:
         raise InvalidImageError(f"the {image.format} image is truncated or damaged: {error}") from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image, profile: object = None) -> Image.Image:
+    """A loaded `image` of any mode as RGB: in sRGB by its colour `profile`, and over white where it is transparent.
+
+    Raises:
+        UnsupportedImageError: its pixels have 32 bits.
+    """
     if image.mode in ("I", "F"):
         raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        colours = image.convert("RGB") if image.mode in ("1", "P") else image
+        return _as_rgb(as_srgb(colours, profile))
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    colours = image.convert("L") if image.mode in ("L", "LA") else rgba.convert("RGB")
+    rgba = _as_rgb(as_srgb(colours, profile))
+    rgba.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, Samples, read_again, to_rgb
+from lseg_serve.segmenter.preprocessing.decoding.color import pixels_as_srgb
 from lseg_serve.segmenter.preprocessing.decoding.orientation import upright
 from lseg_serve.segmenter.preprocessing.decoding.pillow import DAMAGED, load, loaded
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
@@ -69,6 +70,8 @@ def decode_tiff(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pi
     _check_parts(directory)
     if _has_numbers(directory, layout, reading):
         pixels = to_rgb(_samples(directory, layout, reading), reading)
+        if _photometric(directory) == _RGB and reading == AS_IT_IS:
+            pixels = pixels_as_srgb(pixels, bytes(directory.raw(Tag.ICC_PROFILE)), "RGB")
     else:
         pixels = read_again(_by_pillow(directory, layout), reading)
     return upright(pixels, _orientation(directory))
