@@ -31,7 +31,7 @@ from lseg_serve.segmenter.errors import (
 from lseg_serve.segmenter.jobs import Job, Segmentation
 from lseg_serve.segmenter.masks.mask import UNLABELLED
 from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket, choose_bucket, make_buckets, resize_to_bucket
-from lseg_serve.segmenter.preprocessing.decoding import IMAGE_FORMATS, Pixels, decode_image
+from lseg_serve.segmenter.preprocessing.decoding import IMAGE_FORMATS, Pixels, Reading, decode_image
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
 from lseg_serve.segmenter.scratch import ScratchFolder
 from lseg_serve.segmenter.segmenter import Segmenter
@@ -61,6 +61,7 @@ __all__ = [
     "NotReadyError",
     "OutOfMemoryError",
     "Pixels",
+    "Reading",
     "RequestTooLargeError",
     "ResponseTooLargeError",
     "ScratchFolder",

@@ -76,7 +76,6 @@ FILES = {
     "an OpenEXR image": [b"v/1\1\2\0\0\0channels\0"],
     "a Radiance HDR image": [b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n"],
     "a QOI image": [encoded(PICTURE, "QOI")],
-    "a PPM in plain text": [b"P3\n1 1\n255\n1 2 3\n"],
     "a texture": [encoded(PICTURE, "DDS")],
     "a Macintosh icon": [encoded(Image.new("RGBA", (64, 64)), "ICNS")],
     "a PCX image": [encoded(PICTURE, "PCX")],

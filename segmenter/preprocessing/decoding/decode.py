@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from lseg_serve.segmenter.errors import InvalidImageError
 from lseg_serve.segmenter.preprocessing.decoding import kinds
+from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, read_again
+from lseg_serve.segmenter.preprocessing.decoding.bmp import decode_bmp, is_unusual_bmp
 from lseg_serve.segmenter.preprocessing.decoding.heif import decode_heif
 from lseg_serve.segmenter.preprocessing.decoding.icon import decode_icon
 from lseg_serve.segmenter.preprocessing.decoding.jpeg import decode_jpeg
@@ -17,9 +19,19 @@ from lseg_serve.segmenter.preprocessing.decoding.photoshop import decode_photosh
 from lseg_serve.segmenter.preprocessing.decoding.pillow import loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 from lseg_serve.segmenter.preprocessing.decoding.png import decode_png
+from lseg_serve.segmenter.preprocessing.decoding.png16 import decode_png_16, is_png_16
+from lseg_serve.segmenter.preprocessing.decoding.pnm import decode_pnm, is_pnm
 from lseg_serve.segmenter.preprocessing.decoding.targa import decode_targa
+from lseg_serve.segmenter.preprocessing.decoding.tiff import decode_tiff
+from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import is_tiff
 
-# Who decodes what. The first kind that `data` is of counts; Pillow decodes all that is of none of them.
+# Kinds whose numbers are more than 8 bits, so that a client may say how to read them.
+_NUMBERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int, Reading], Pixels]], ...] = (
+    (is_tiff, decode_tiff),
+    (is_pnm, decode_pnm),
+    (is_png_16, decode_png_16),
+)
+# Who decodes what else. The first kind that `data` is of counts; Pillow decodes all that is of none of them.
 _DECODERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]], ...] = (
     (kinds.is_jpeg, decode_jpeg),
     (kinds.is_png, decode_png),
@@ -29,15 +41,18 @@ _DECODERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]],
     (kinds.is_photoshop, decode_photoshop),
     (kinds.is_targa, decode_targa),
     (kinds.is_icon, decode_icon),
+    (is_unusual_bmp, decode_bmp),
 )
 
 
-def decode_image(data: bytes, max_pixels: int) -> Pixels:
+def decode_image(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pixels:
     """The first frame of the image file `data`, upright, in sRGB, as RGB uint8 [H, W, 3].
 
-    Transparent pixels are blended with white, as viewers show them. Of 16-bit grey the upper 8 bits are kept.
+    Transparent pixels are blended with white, as viewers show them. `reading` says which bands are shown and which
+    values are black and white; `bands.to_rgb` has the rules that hold without it.
 
     Raises:
+        InvalidOptionError: `reading` names a band that the image has not.
         UnsupportedImageError: not an image, or of a format that is not served.
         ImageTooLargeError: more than `max_pixels` pixels, or too long a side; checked before pixels are decoded.
         InvalidImageError: empty, truncated or damaged.
@@ -47,8 +62,11 @@ def decode_image(data: bytes, max_pixels: int) -> Pixels:
     kinds.refuse_by_name(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is no reason to refuse an image
+        of_numbers = next((decoder for is_kind, decoder in _NUMBERS if is_kind(data)), None)
+        if of_numbers is not None:
+            return of_numbers(data, max_pixels, reading)
         decoder = next((decoder for is_kind, decoder in _DECODERS if is_kind(data)), _decode_by_pillow)
-        return decoder(data, max_pixels)
+        return read_again(decoder(data, max_pixels), reading)
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> Pixels:

@@ -79,7 +79,7 @@ def loaded(image: Image.Image) -> Pixels:
         InvalidImageError: it is truncated or damaged.
     """
     load(image)
-    return np.asarray(over_white(_as_16_bits(image), image.info.get("icc_profile")))
+    return np.asarray(over_white(image, image.info.get("icc_profile")))
 
 
 def load(image: Image.Image) -> None:
@@ -113,13 +113,6 @@ def over_white(image: Image.Image, profile: object = None) -> Image.Image:
     rgba = _as_rgb(as_srgb(colours, profile))
     rgba.putalpha(alpha)
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
-def _as_16_bits(image: Image.Image) -> Image.Image:
-    """`image` with 16 bits a pixel, if it is a PGM of 16 bits. Pillow reads these as 32-bit integers."""
-    if image.mode == "I" and image.format == "PPM":
-        return Image.fromarray(np.asarray(image).astype(np.uint16))
-    return image
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
