@@ -16,6 +16,7 @@ from lseg_serve.handler.responses import Response, ServerInfo, error_response, m
 from lseg_serve.segmenter import (
     Job,
     OutOfMemoryError,
+    Reading,
     Segmentation,
     Segmenter,
     SegmenterError,
@@ -63,7 +64,8 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) 
     labels = None if request.labels is None else checked_labels(request.labels, segmenter.config)
     text = segmenter.encode_labels(labels)
     start = time.perf_counter()
-    image = decode_image(request.image, segmenter.config.max_image_pixels)
+    reading = Reading(request.bands, request.range)
+    image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
     mode = request.mode or segmenter.config.mode
     job = Job(image, text, request.threshold, with_scores=request.format == "json", mode=mode)
     return Prepared(request, job, time.perf_counter() - start)

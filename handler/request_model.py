@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -34,6 +35,14 @@ from lseg_serve.segmenter import (
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {"format": FORMATS, "mode": MODES, "geometry": GEOMETRIES}
+# What is accepted for the other options, in words.
+_ACCEPTED = {
+    "threshold": "a number from 0 to 1",
+    "alpha": "a number from 0 to 1",
+    "bands": "one band or three, such as 4,3,2; the first is 1",
+    "range": "the values that are black and white, such as 0,4095",
+}
+_MOST_BANDS = 65_535  # of a TIFF
 
 
 def _image(value: object) -> bytes:
@@ -72,6 +81,40 @@ def _number(value: object) -> object:
     """A number, also where it was sent as text. What is none is left for pydantic to refuse."""
     value = _stripped(value)
     return float(value) if isinstance(value, str) else value
+
+
+def _bands(value: object) -> tuple[int, ...]:
+    """One number of a band or three: a JSON list, a number, or text split at commas."""
+    numbers = _numbers(value)
+    if len(numbers) not in (1, 3) or not all(number.is_integer() and 1 <= number <= _MOST_BANDS for number in numbers):
+        raise ValueError
+    return tuple(map(int, numbers))
+
+
+def _range(value: object) -> tuple[float, float]:
+    """The values of black and white: a JSON list, or text split at commas."""
+    black, white = _numbers(value)
+    if not black < white:
+        raise ValueError
+    return black, white
+
+
+def _numbers(value: object) -> list[float]:
+    """Numbers in a JSON list, alone, or in text split at commas. None of them is infinite."""
+    value = _stripped(value)
+    if isinstance(value, str):
+        value = value.strip("[]").split(",")
+    numbers = []
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float | str):
+            raise ValueError
+        try:
+            numbers.append(float(number))
+        except OverflowError as error:
+            raise ValueError from error
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError
+    return numbers
 
 
 def _text(name: str, value: object) -> str:
@@ -139,6 +182,18 @@ class Request(BaseModel):
     ] = 0.0
     alpha: Annotated[_Fraction, Field(description="Strength of the colours in the formats overlay and zip.")] = 0.5
     geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
+    bands: Annotated[
+        tuple[int, ...] | SkipJsonSchema[None],
+        BeforeValidator(_bands),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 3}),
+        Field(description="Bands of the image that are red, green and blue, or one that is grey. The first is 1."),
+    ] = None
+    range: Annotated[
+        tuple[float, float] | SkipJsonSchema[None],
+        BeforeValidator(_range),
+        WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+        Field(description="Values of the image that are black and white."),
+    ] = None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -163,8 +218,9 @@ def request_schema(config: Config) -> dict[str, Any]:
     schema = Request.model_json_schema()
     properties = schema["properties"]
     properties["labels"]["maxItems"] = config.max_labels
-    del properties["labels"]["default"]  # the null of the model stands for the label set, and cannot be sent
     properties["mode"]["default"] = config.mode
+    for name in ("labels", "bands", "range"):
+        del properties[name]["default"]  # the null of the model stands for "not sent", and cannot be sent
     return schema
 
 
@@ -177,7 +233,7 @@ def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterE
         return InvalidOptionError(f"{name} is {choice[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
     text = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
     shown = repr(text[:60]) if isinstance(text, str) else kind_in_json(text)
-    return InvalidOptionError(f"{name} is {shown}; accepted: a number from 0 to 1", name)
+    return InvalidOptionError(f"{name} is {shown}; accepted: {_ACCEPTED[name]}", name)
 
 
 def _refuse_repeated(fields: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pillow_heif
 import pytest
 import requests
+import tifffile
 from PIL import Image
 
 from lseg_serve.client import LSegClient
@@ -265,3 +266,27 @@ def test_the_model_describes_itself(server: LocalServer) -> None:
     mode = described["request"]["properties"]["mode"]
     assert (mode["enum"], mode["default"]) == (["fast", "accurate"], "fast")
     assert described["accurate"]["crop_size"] == 96
+
+
+def test_bands_and_range_make_a_picture_of_what_a_satellite_sends(url: str, photo: bytes, expected: np.ndarray) -> None:
+    """The photo as bands 5, 4 and 3 of a TIFF in 12 bits that begin at 500 gives the photo's own mask."""
+    picture = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    stored = np.dstack([np.zeros((*picture.shape[:2], 2)), picture[..., ::-1] * 10.0 - 500]).astype(np.int16)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, stored, photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"] * 4)
+
+    def ask(**options: str) -> requests.Response:
+        fields = {"labels": ",".join(LABELS), **options}
+        return requests.post(url, files={"image": buffer.getvalue()}, data=fields, timeout=60)
+
+    answer = ask(bands="5,4,3", range="-500,2050")
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), expected)
+    headers = {"X-LSeg-Labels": ",".join(LABELS), "X-LSeg-Bands": "5,4,3", "X-LSeg-Range": "-500,2050"}
+    raw = requests.post(url, data=buffer.getvalue(), headers={**headers, "Content-Type": "image/tiff"}, timeout=60)
+    assert raw.content == answer.content
+    refused = ask(bands="5,4,3")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (415, "unsupported_image")
+    assert "int16 values lie between -500 and " in refused.json()["error"]["message"]
+    absent = ask(bands="6,4,3").json()["error"]
+    assert (absent["code"], absent["type"], absent["field"]) == (400, "invalid_option", "bands")

@@ -27,7 +27,7 @@ from tests.support.pictures import encoded, gradient, noise
 
 IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
-ACCEPTED_FIELDS = "image, labels, format, mode, threshold, alpha, geometry"
+ACCEPTED_FIELDS = "image, labels, format, mode, threshold, alpha, geometry, bands, range"
 Row = dict[str, object]
 
 
@@ -257,6 +257,70 @@ def test_what_is_no_number_in_json_is_refused(value: object) -> None:
     assert len(caught.value.message) < 200
 
 
+@pytest.mark.parametrize(
+    ("value", "bands"), [("4,3,2", (4, 3, 2)), (" 1 ", (1,)), ("[8, 4, 3]", (8, 4, 3)), ("65535", (65_535,))]
+)
+def test_bands_are_one_number_or_three(value: str, bands: tuple[int, ...]) -> None:
+    for way in WAYS.values():
+        assert _parsed(way(bands=value)).bands == bands
+
+
+@pytest.mark.parametrize(
+    ("value", "limits"), [("0,4095", (0, 4095)), ("-1024, 3071", (-1024, 3071)), ("[0, 0.5]", (0, 0.5))]
+)
+def test_a_range_is_two_numbers(value: str, limits: tuple[float, float]) -> None:
+    for way in WAYS.values():
+        assert _parsed(way(range=value)).range == limits
+
+
+def test_bands_and_a_range_in_json_may_be_lists() -> None:
+    request = _parsed(_json(bands=[4, 3, 2], range=[0, 0.5]))
+    assert (request.bands, request.range) == ((4, 3, 2), (0, 0.5))
+    assert _parsed(_json(bands=4)).bands == (4,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "0",
+        "1,2",
+        "1,2,3,4",
+        "red",
+        "1;2;3",
+        "1.5",
+        "-1",
+        "65536",
+        "nan",
+        "1,,2",
+        [],
+        [0],
+        [True],
+        [[1]],
+        {},
+        10**400,
+    ],
+    ids=lambda value: str(value)[:9],
+)
+def test_what_names_no_bands_is_refused(value: object) -> None:
+    with pytest.raises(InvalidOptionError, match=r"bands is .*; accepted: one band or three, such as 4,3,2") as caught:
+        _parsed(_json(bands=value))
+    assert (caught.value.status, caught.value.field, len(caught.value.message) < 200) == (400, "bands", True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "5", "0,1,2", "9,1", "1,1", "0,inf", "nan,1", "black,white", [0], [0, "x"], [None, 1], True, {"low": 0}],
+    ids=lambda value: str(value)[:11],
+)
+def test_what_is_no_range_is_refused(value: object) -> None:
+    with pytest.raises(
+        InvalidOptionError, match=r"range is .*; accepted: the values that are black and white"
+    ) as caught:
+        _parsed(_json(range=value))
+    assert (caught.value.status, caught.value.field) == (400, "range")
+
+
 def test_a_number_that_is_no_utf8_is_refused() -> None:
     _refused({"image": IMAGE, "alpha": bytearray(b"\xff")}, InvalidOptionError, "alpha", "alpha is ")
 
@@ -420,7 +484,9 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
     assert (schema["required"], schema["additionalProperties"]) == (["image"], False)
     assert all(field["description"] for field in fields.values())
     assert fields["labels"]["maxItems"] == 7
-    assert "default" not in fields["labels"]
+    assert all("default" not in fields[name] for name in ("labels", "bands", "range"))
+    assert (fields["bands"]["minItems"], fields["bands"]["maxItems"], fields["bands"]["items"]["minimum"]) == (1, 3, 1)
+    assert (fields["range"]["minItems"], fields["range"]["maxItems"]) == (2, 2)
     enums = {name: field["enum"] for name, field in fields.items() if "enum" in field}
     assert enums == {"format": [*FORMATS], "mode": ["fast", "accurate"], "geometry": [*GEOMETRIES]}
     assert (fields["mode"]["default"], fields["format"]["default"], fields["geometry"]["default"]) == (
