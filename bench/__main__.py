@@ -44,6 +44,11 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return scenes.measure(tuple(options.precisions), options.scenes)
     if options.command == "decoding":
         return decoding.measure(options.runs)
+    if options.command == "kinds":
+        # Here and not at the top: tifffile is installed for development alone.
+        from lseg_serve.bench import kinds
+
+        return kinds.measure(options.runs)
     if options.command == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
     if options.command == "network":
@@ -94,6 +99,8 @@ def _options() -> argparse.Namespace:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
+    command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
+    command.add_argument("--runs", type=int, default=3)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
     return parser.parse_args()

@@ -46,7 +46,7 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     rows = {
         name: read_rows(name, folder)
-        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding")
+        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "kinds")
     }
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
@@ -56,6 +56,7 @@ def _tables(folder: Path) -> list[str]:
         ("Several workers and clients", ("load",), _load_table(rows["load"])),
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
+        ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -200,6 +201,27 @@ def _decoding_table(rows: Sequence[Row]) -> list[str]:
         for row in rows
     ]
     return _table(("image", "decoder", "ms", "times Pillow", "equal values"), body)
+
+
+def _kinds_table(rows: Sequence[Row]) -> list[str]:
+    """One line for each kind, a megapixel being 10^6 pixels."""
+    kinds = dict.fromkeys(row.note for row in rows)
+    found = {(row.note, row.path): row for row in rows}
+    body = []
+    for kind in kinds:
+        served, pillows = found.get((kind, "served")), found.get((kind, "naive"))
+        body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
+    head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
+    return _table(head, body)
+
+
+def _per_megapixel(row: Row | None) -> tuple[str, str]:
+    """Processor seconds, and memory besides the file; refused, where there is no row."""
+    if row is None or row.cpu_s is None or row.peak_mb is None:
+        return "refused", ""
+    width, height = map(int, row.image.split("x"))
+    megapixels = width * height / 1e6
+    return f"{row.cpu_s / megapixels:.3f}", f"{row.peak_mb / megapixels:.1f}"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

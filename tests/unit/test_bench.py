@@ -8,19 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lseg_serve.bench.endpoint import Served, stage_columns
 from lseg_serve.bench.flops import counted
+from lseg_serve.bench.image_files import FILES
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, load_origins, save_origin
 from lseg_serve.bench.plot import write_plot
 from lseg_serve.bench.report import BEGIN, END, PAGE, as_markdown, plotted, write
 from lseg_serve.bench.rows import RESULTS, Row, read_rows, write_rows
+from lseg_serve.bench.setting import photo_at
 from lseg_serve.bench.timing import Times, interleaved
 from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
+from lseg_serve.segmenter import decode_image
 
 ROWS = [
     Row("network", "naive", "process", runs=5, median_ms=4800.0, ratio=1.0, gflop=915.2, roofline_ms=4500.0),
@@ -33,6 +37,28 @@ def test_rows_survive_their_file(tmp_path: Path) -> None:
     write_rows(ROWS, "network", tmp_path)
     assert read_rows("network", tmp_path) == ROWS
     assert read_rows("absent", tmp_path) == []
+
+
+def test_each_kind_of_file_has_its_seconds_and_memory_for_a_megapixel(tmp_path: Path) -> None:
+    served = Row("kinds", "served", "process", image="4000x3000", cpu_s=0.6, peak_mb=120.0, note="PPM, 16 bits; 72 MB")
+    write_rows(
+        [served, replace(served, path="naive", cpu_s=24.0), replace(served, note="PFM; 144 MB")], "kinds", tmp_path
+    )
+    assert as_markdown(tmp_path).splitlines()[-3:] == [
+        "|---|---|---|---|---|",
+        "| PPM, 16 bits | 0.050 | 10.0 | 2.000 | 10.0 |",
+        "| PFM | 0.050 | 10.0 | refused |  |",
+    ]
+
+
+def test_a_file_of_each_kind_is_one_that_is_served() -> None:
+    photo = photo_at(64, 48).pixels
+    for kind, written in FILES.items():
+        found = decode_image(written(photo), 1_000_000)
+        assert found.shape == photo.shape, kind
+        lossless = kind.startswith(("BMP", "PPM", "PFM", "TIFF")) and "JPEG" not in kind
+        if lossless and "run lengths" not in kind and "alpha" not in kind:
+            assert np.abs(found.astype(int) - photo).max() <= (3 if "100" in kind else 1), kind
 
 
 def test_the_origin_of_each_file_is_kept_beside_it(tmp_path: Path) -> None:
