@@ -173,6 +173,21 @@ def test_masks_that_are_no_bit_fields_are_refused(bits: int, masks: Masks) -> No
     assert caught.value.status == 415
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (_bmp(0, b"\xff\xd8\xff" + bytes(99), compression=4), "0 bits and JPEG"),
+        (_bmp(2, bytes(99), compression=0), "2 bits and no compression"),
+        (_bmp(24, bytes(999), compression=0, header=66), "a header of 66 bytes"),
+        (_bmp(32, bytes(99), compression=11), "compression 11"),
+    ],
+)
+def test_what_is_whole_but_not_served_is_called_what_it_is(data: bytes, words: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=f"a BMP with .*{words}.* is not served") as caught:
+        decode_image(data, LIMIT)
+    assert caught.value.status == 415
+
+
 def _runs(bits: int) -> tuple[bytes, Pixels]:
     """A picture in run lengths, from the lowest row up: runs, pixels one by one, a row that ends early, steps."""
     colours = noise(1, 16)[0]
