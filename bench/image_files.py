@@ -7,8 +7,11 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import pillow_heif
+import pillow_jxl  # noqa: F401  # Pillow's encoder of JPEG XL
 import tifffile
 from PIL import Image
 
@@ -23,6 +26,31 @@ def _by_pillow(kind: str, mode: str = "RGB", **options: Any) -> Written:
         return buffer.getvalue()
 
     return write
+
+
+def _heic(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=80)
+    return buffer.getvalue()
+
+
+def _photoshop(pixels: Pixels) -> bytes:
+    """Photoshop's flattened picture, band by band and without compression."""
+    height, width = pixels.shape[:2]
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, height, width, 8, 3) + bytes(12)
+    return head + b"\0\0" + np.moveaxis(pixels, 2, 0).tobytes()
+
+
+def _png_16(pixels: Pixels) -> bytes:
+    found, content = cv2.imencode(".png", pixels[..., ::-1].astype(np.uint16) << 8, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert found
+    return content.tobytes()
+
+
+def _icon(pixels: Pixels) -> bytes:
+    """An icon that holds a PNG; its header knows no larger size than 256, and viewers believe the PNG."""
+    content = _by_pillow("PNG", compress_level=1)(pixels)
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 24, len(content), 22) + content
 
 
 def _tiff(kind: str, **options: Any) -> Written:
@@ -100,10 +128,19 @@ FILES: Mapping[str, Written] = {
     "JPEG, CMYK": _by_pillow("JPEG", "CMYK", quality=92),
     "PNG": _by_pillow("PNG", compress_level=1),
     "PNG, with alpha": _by_pillow("PNG", "RGBA", compress_level=1),
+    "PNG, 16 bits": _png_16,
     "PNG, palette": _by_pillow("PNG", "P", compress_level=1),
     "WebP": _by_pillow("WEBP", quality=90, method=0),
     "WebP, lossless": _by_pillow("WEBP", lossless=True, quality=0, method=0),
     "AVIF": _by_pillow("AVIF", quality=80, speed=10),
+    "HEIC": _heic,
+    "JPEG XL": _by_pillow("JXL", quality=90, effort=3),
+    "JPEG XL, lossless": _by_pillow("JXL", lossless=True, effort=1),
+    "JPEG 2000": _by_pillow("JPEG2000"),
+    "Photoshop": _photoshop,
+    "Targa": _by_pillow("TGA"),
+    "Targa, run lengths": _by_pillow("TGA", compression="tga_rle"),
+    "icon with a PNG": _icon,
     "GIF": _by_pillow("GIF"),
     "BMP": _by_pillow("BMP"),
     "BMP, bit fields with alpha": _bit_fields,

@@ -28,6 +28,12 @@ def _picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _float_picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("F", (40, 30), 5000).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
 def _png_claiming(width: int, height: int) -> bytes:
     """A PNG whose header claims a size that its few bytes do not hold."""
 
@@ -91,7 +97,14 @@ CASES: dict[str, tuple[Send, int, str, str]] = {
     "decompression bomb": (_image(_png_claiming(50_000, 50_000)), 413, "image_too_large", "2500000000 pixels"),
     "a bomb one pixel high": (_image(_png_claiming(2_000_000_000, 1)), 413, "image_too_large", "2000000000 pixels"),
     "pixels that are not there": (_image(_png_claiming(500, 500)), 400, "invalid_image", "truncated or damaged"),
-    "float pixels": (_image(_picture("TIFF", "F")), 415, "unsupported_image", "mode 'F'"),
+    "float pixels of any scale": (_image(_float_picture()), 415, "unsupported_image", "range=5000,5000"),
+    "a band that is not there": (_form(bands="4"), 400, "invalid_option", "bands is 4; accepted: 1 to 3"),
+    "a range without an end": (
+        _form(range="5"),
+        400,
+        "invalid_option",
+        "accepted: the values that are black and white",
+    ),
     "image as a text part": (
         {"files": {"image": ("x.txt", b"hello", "text/plain")}},
         400,
@@ -192,7 +205,7 @@ CASES: dict[str, tuple[Send, int, str, str]] = {
         "-H 'Content-Type: application/json'",
     ),
     "a strip beyond all sides": (_image(_png_claiming(70_000, 10)), 413, "image_too_large", "sides of up to 65535"),
-    "a PPM in plain text": (_image(b"P3\n1 1\n255\n1 2 3\n"), 415, "unsupported_image", "plain text"),
+    "a PPM in plain text that was cut": (_image(b"P3\n1 1\n255\n1 2\n"), 400, "invalid_image", "2 of 3 numbers"),
     "base64 of no image": ({"json": {"image": "aGVsbG8="}}, 415, "unsupported_image", "not an image"),
     "a text body": (_raw(b"hello", "text/plain"), 400, "invalid_image", "'hello'"),
     "a form for an image": (

@@ -173,6 +173,21 @@ def test_masks_that_are_no_bit_fields_are_refused(bits: int, masks: Masks) -> No
     assert caught.value.status == 415
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (_bmp(0, b"\xff\xd8\xff" + bytes(99), compression=4), "0 bits and JPEG"),
+        (_bmp(2, bytes(99), compression=0), "2 bits and no compression"),
+        (_bmp(24, bytes(999), compression=0, header=66), "a header of 66 bytes"),
+        (_bmp(32, bytes(99), compression=11), "compression 11"),
+    ],
+)
+def test_what_is_whole_but_not_served_is_called_what_it_is(data: bytes, words: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=f"a BMP with .*{words}.* is not served") as caught:
+        decode_image(data, LIMIT)
+    assert caught.value.status == 415
+
+
 def _runs(bits: int) -> tuple[bytes, Pixels]:
     """A picture in run lengths, from the lowest row up: runs, pixels one by one, a row that ends early, steps."""
     colours = noise(1, 16)[0]
@@ -202,6 +217,12 @@ def test_run_lengths_that_are_cut_are_refused_without_a_word_in_the_log(
     with pytest.raises(InvalidImageError, match="truncated or damaged"):
         decode_image(data[:-12], LIMIT)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_beyond_its_row_is_cut_at_its_end() -> None:
+    palette = b"".join(bytes([value, value, value, 0]) for value in range(256))
+    data = _bmp(8, bytes([6, 50, 0, 0, 4, 90, 0, 1]), compression=1, height=2, width=4, palette=palette)
+    _shows(data, np.repeat([[[90]], [[50]]], 3, axis=2).repeat(4, axis=1))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])

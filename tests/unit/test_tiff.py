@@ -6,6 +6,7 @@ The files are written by tifffile, which shares no code with what reads them her
 from __future__ import annotations
 
 import io
+import re
 import resource
 import struct
 from typing import Any
@@ -25,6 +26,7 @@ from lseg_serve.segmenter.errors import (
 )
 from lseg_serve.segmenter.preprocessing.decoding import Reading, decode_image
 from tests.support.pictures import Pixels, encoded, gradient, noise, stored
+from tests.support.profiles import ADOBE_RGB, gamma, rgb_profile, shown
 
 LIMIT = 1_000_000
 HEIGHT, WIDTH = 50, 70
@@ -148,14 +150,15 @@ def test_a_depth_that_the_file_names_is_kept() -> None:
     _shows(data, np.repeat((values >> 6).astype(np.uint8)[..., None], 3, axis=2))
 
 
-@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 7, 9, 10, 12, 14, 15])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_samples_that_are_packed_without_gaps_are_read(bits: int, bands: int) -> None:
-    values = PICTURE[..., :bands].astype(np.uint16) << (bits - 8) | 1
+    values = PICTURE[..., :bands].astype(np.uint16) << bits >> 8
     packed = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(HEIGHT, -1, 2), axis=-1)[..., 16 - bits :]
     rows = np.packbits(packed.reshape(HEIGHT, -1), axis=1)
     data = _with_tags(_tiff(rows, photometric="minisblack"), {256: WIDTH, 258: bits, 262: 1 + (bands == 3), 277: bands})
-    _shows(data, PICTURE if bands == 3 else GREY_RGB)
+    shown = values >> (bits - 8) if bits > 8 else np.rint(values * 255.0 / (2**bits - 1))
+    _shows(data, np.broadcast_to(shown, PICTURE.shape))
 
 
 def _with_tags(data: bytes, changes: dict[int, int]) -> bytes:
@@ -272,6 +275,16 @@ def test_an_image_all_without_data_is_black() -> None:
     _shows(_tiff(np.full((2, 3), np.nan, np.float32), photometric="minisblack"), np.zeros((2, 3, 3)))
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_a_colour_profile_counts_for_every_type(kind: str) -> None:
+    """Photographers keep their pictures as 16-bit TIFFs in Adobe RGB."""
+    scale = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[kind]
+    smooth = gradient(HEIGHT, WIDTH)
+    data = _rgb((smooth * np.float64(scale)).astype(kind), iccprofile=rgb_profile(ADOBE_RGB, gamma(2.2)))
+    assert np.abs(_decode(data) - shown(smooth, ADOBE_RGB, gamma(2.2))).max() <= 2
+    assert np.abs(_decode(data).astype(int) - smooth).max() > 10
+
+
 def _pages(*pages: tuple[npt.NDArray[Any], dict[str, Any]]) -> bytes:
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
@@ -336,7 +349,7 @@ def test_the_orientation_of_a_thumbnail_is_that_of_the_picture_inside_it() -> No
         ("NIKON CORPORATION", "NEF", []),
         ("SONY", "ARW", []),
         ("Some camera", "DNG", [(50706, "B", 4, b"\1\4\0\0", True)]),
-        ("Some camera", "of a camera", []),
+        ("Some camera", "", []),
     ],
 )
 @pytest.mark.parametrize("photometric", [32803, 34892])
@@ -349,9 +362,8 @@ def test_a_camera_raw_file_is_refused_by_name(maker: str, kind: str, tags: list[
             {"subfiletype": 0, "photometric": photometric},
         ),
     )
-    with pytest.raises(
-        UnsupportedImageError, match=rf"a camera raw file \({kind}\) is not served; develop it"
-    ) as caught:
+    named = f"this is a camera raw file {kind and f'({kind})'}".strip() + ", which is not served; export it as JPEG"
+    with pytest.raises(UnsupportedImageError, match=re.escape(named)) as caught:
         _decode(data)
     assert caught.value.status == 415
 
@@ -412,14 +424,29 @@ def test_faxes_are_decoded(compression: str) -> None:
             "1 band of 64-bit unknown type, BlackIsZero, none",
         ),
         (_with_tags(_tiff(GREY, photometric="minisblack"), {259: 4711}), "1 band of 8-bit uint.*compression 4711"),
+        (
+            _tiff(noise(32, 32), photometric="ycbcr", subsampling=(2, 2), compression="jpeg2000"),
+            "3 bands of 8-bit uint, YCbCr",
+        ),
         (_with_tags(_tiff(GREY, photometric="minisblack"), {262: 32845}), "1 band of 8-bit uint, LogLuv, none"),
     ],
-    ids=["JPEG 2000", "LERC", "complex", "unknown compression", "LogLuv"],
+    ids=["JPEG 2000", "LERC", "complex", "unknown compression", "YCbCr", "LogLuv"],
 )
 def test_what_has_no_reading_is_refused_by_what_it_is(data: bytes, words: str) -> None:
     with pytest.raises(UnsupportedImageError, match=f"a TIFF with {words}.* is not served") as caught:
         _decode(data)
     assert caught.value.status == 415
+
+
+def test_bits_that_are_named_for_bands_that_are_not_there_do_not_count() -> None:
+    data = bytearray(_rgb(PICTURE, extratags=[(65_000, "H", 5, [8, 8, 8, 1, 1], True)]))
+    start = struct.unpack_from("<I", data, 4)[0]
+    entries = {
+        struct.unpack_from("<H", data, place)[0]: place
+        for place in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], 12)
+    }
+    data[entries[258] + 2 : entries[258] + 12] = data[entries[65_000] + 2 : entries[65_000] + 12]
+    _shows(bytes(data), PICTURE)
 
 
 def test_a_sparse_file_is_refused_by_name() -> None:

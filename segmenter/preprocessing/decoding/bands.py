@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,21 @@ def to_rgb(samples: Samples, reading: Reading = AS_IT_IS) -> Pixels:
     return shades if shades.shape[2] == 3 else np.repeat(shades, 3, axis=2)
 
 
+def shown_bands(count: int, alphas: Sequence[int], reading: Reading) -> tuple[tuple[int, ...], int | None]:
+    """Which of `count` bands are colours, one or three, and which is alpha, all counted from 0.
+
+    Those that the client names; then none is alpha. Else the first three that are no alpha, or the first.
+
+    Raises:
+        InvalidOptionError: the client names a band that is not there.
+    """
+    chosen = reading.indices(count)
+    if chosen is not None:
+        return chosen, None
+    colors = [band for band in range(count) if band not in alphas] or [0]
+    return tuple(colors[:3] if len(colors) > 2 else colors[:1]), alphas[0] if alphas else None
+
+
 def read_again(pixels: Pixels, reading: Reading) -> Pixels:
     """RGB `pixels` [H, W, 3] by `reading`: their three bands are red, green and blue.
 
@@ -84,8 +99,8 @@ def read_again(pixels: Pixels, reading: Reading) -> Pixels:
     """
     if reading == AS_IT_IS:
         return pixels
-    chosen = reading.indices(3) or (0, 1, 2)
-    return to_rgb(Samples(pixels[..., chosen]), reading)
+    colors, _ = shown_bands(3, [], reading)
+    return to_rgb(Samples(pixels[..., colors]), reading)
 
 
 def _range(samples: Samples, reading: Reading) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""BMP whose colours lie in bit fields, or whose rows are run lengths. Pillow decodes all others."""
+"""BMP whose colours lie in bit fields, or whose rows are run lengths. Pillow decodes those without compression."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import numpy.typing as npt
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding.bands import Samples, to_rgb
+from lseg_serve.segmenter.preprocessing.decoding.pillow import loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 
 _FILE_HEADER = 14
 _INFO_HEADER = 40
 _HEADERS = (40, 52, 56, 108, 124)  # of Windows; a longer one begins as the shorter ones do
+_OTHER_HEADERS = (12, 64)  # of OS/2, which Pillow knows
+_BITS = (1, 4, 8, 16, 24, 32)
 _RUN_LENGTHS_8, _RUN_LENGTHS_4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 1, 2, 3, 6
+_MOST_FOR_PILLOW = 1_000_000  # bytes of run lengths, for which Pillow takes less than half a second
+_COMPRESSIONS = {0: "no compression", 1: "run lengths", 2: "run lengths", 3: "bit fields", 4: "JPEG", 5: "PNG"}
 # What all masks zero mean.
 _USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0xFF000000)}
 
@@ -33,41 +38,41 @@ class _Header:
     compression: int
 
 
-def decode_bmp(data: bytes, max_pixels: int) -> Pixels | None:
-    """The pixels of a BMP file as RGB uint8 [H, W, 3]; None where it is one for Pillow.
+def is_unusual_bmp(data: bytes) -> bool:
+    """Whether `data` is a BMP that Pillow does not know or decodes slowly."""
+    if not data.startswith(b"BM") or len(data) < _FILE_HEADER + _INFO_HEADER:
+        return False
+    header = _header(data)
+    if header.size in _OTHER_HEADERS:
+        return False
+    return header.size not in _HEADERS or header.bits not in _BITS or header.compression != 0
 
-    An alpha that is zero everywhere is none, as viewers take it.
+
+def decode_bmp(data: bytes, max_pixels: int) -> Pixels:
+    """The pixels of such a BMP as RGB uint8 [H, W, 3]. An alpha that is zero everywhere is none, as viewers take it.
 
     Raises:
-        UnsupportedImageError: masks that are no bit fields.
+        UnsupportedImageError: an unknown header or compression, or masks that are no bit fields.
         ImageTooLargeError: more than `max_pixels` pixels.
         InvalidImageError: truncated or damaged.
     """
     header = _header(data)
-    if header is None or header.compression not in (
-        _RUN_LENGTHS_8,
-        _RUN_LENGTHS_4,
-        _BIT_FIELDS,
-        _ALPHA_BIT_FIELDS,
-    ):
-        return None
+    runs, fields = (_RUN_LENGTHS_8, _RUN_LENGTHS_4), (_BIT_FIELDS, _ALPHA_BIT_FIELDS)
+    known = header.size in _HEADERS and header.bits in (_USUAL_MASKS if header.compression in fields else _BITS)
+    if not known or header.compression not in (*runs, *fields):
+        compression = _COMPRESSIONS.get(header.compression, f"compression {header.compression}")
+        raise UnsupportedImageError(
+            f"a BMP with a header of {header.size} bytes, {header.bits} bits and {compression} is not served"
+        )
+    if header.width <= 0 or not header.height:
+        raise InvalidImageError(f"the BMP image is damaged: its size is {header.width}x{header.height}")
     check_size(header.width, header.height, max_pixels)
-    if header.compression in (_RUN_LENGTHS_8, _RUN_LENGTHS_4):
-        return _run_lengths(data, header)
-    if header.bits not in _USUAL_MASKS:
-        raise UnsupportedImageError(f"a BMP with bit fields in {header.bits} bits is not served; accepted: 16 and 32")
-    return _bit_fields(data, header)
+    return _run_lengths(data, header) if header.compression in runs else _bit_fields(data, header)
 
 
-def _header(data: bytes) -> _Header | None:
-    """What the file says of itself; None where it is not of Windows."""
-    if not data.startswith(b"BM") or len(data) < _FILE_HEADER + _INFO_HEADER:
-        return None
+def _header(data: bytes) -> _Header:
+    """What the file says of itself."""
     start, size, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
-    if size not in _HEADERS:
-        return None
-    if width <= 0 or not height:
-        raise InvalidImageError(f"the BMP image is damaged: its size is {width}x{height}")
     return _Header(size, start, width, abs(height), height < 0, bits, compression)
 
 
@@ -81,6 +86,8 @@ def _run_lengths(data: bytes, header: _Header) -> Pixels:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     finally:
         cv2.utils.logging.setLogLevel(level)
+    if pixels is None and len(data) <= _MOST_FOR_PILLOW:  # it takes runs that go beyond their row, too
+        return loaded(opened(data))
     if pixels is None or pixels.shape != (header.height, header.width, 3):
         raise InvalidImageError("the BMP image is truncated or damaged: its run lengths do not make a picture")
     return np.asarray(pixels, np.uint8)

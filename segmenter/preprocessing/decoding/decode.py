@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lseg_serve.segmenter.errors import InvalidImageError
 from lseg_serve.segmenter.preprocessing.decoding import kinds
 from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, read_again
-from lseg_serve.segmenter.preprocessing.decoding.bmp import decode_bmp
+from lseg_serve.segmenter.preprocessing.decoding.bmp import decode_bmp, is_unusual_bmp
 from lseg_serve.segmenter.preprocessing.decoding.heif import decode_heif
 from lseg_serve.segmenter.preprocessing.decoding.icon import decode_icon
 from lseg_serve.segmenter.preprocessing.decoding.jpeg import decode_jpeg
@@ -18,19 +18,21 @@ from lseg_serve.segmenter.preprocessing.decoding.photoshop import decode_photosh
 from lseg_serve.segmenter.preprocessing.decoding.pillow import bombs_refused, loaded, opened
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 from lseg_serve.segmenter.preprocessing.decoding.png import decode_png
+from lseg_serve.segmenter.preprocessing.decoding.png16 import decode_png_16, is_png_16
 from lseg_serve.segmenter.preprocessing.decoding.pnm import decode_pnm, is_pnm
 from lseg_serve.segmenter.preprocessing.decoding.quiet import without_warnings
 from lseg_serve.segmenter.preprocessing.decoding.targa import decode_targa
 from lseg_serve.segmenter.preprocessing.decoding.tiff import decode_tiff
 from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import is_tiff
 
-# Who decodes what. The first kind that `data` is of counts; Pillow decodes all that is of none of them. The
-# first table has the kinds that hold bands of numbers, the second those that hold colours.
-_OF_NUMBERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int, Reading], Pixels]], ...] = (
+# Kinds whose numbers are more than 8 bits, so that a client may say how to read them.
+_NUMBERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int, Reading], Pixels]], ...] = (
     (is_tiff, decode_tiff),
     (is_pnm, decode_pnm),
+    (is_png_16, decode_png_16),
 )
-_OF_COLORS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]], ...] = (
+# Who decodes what else. The first kind that `data` is of counts; Pillow decodes all that is of none of them.
+_DECODERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]], ...] = (
     (kinds.is_jpeg, decode_jpeg),
     (kinds.is_png, decode_png),
     (kinds.is_heif, decode_heif),
@@ -39,6 +41,7 @@ _OF_COLORS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, int], Pixels]]
     (kinds.is_photoshop, decode_photoshop),
     (kinds.is_targa, decode_targa),
     (kinds.is_icon, decode_icon),
+    (is_unusual_bmp, decode_bmp),
 )
 
 
@@ -56,19 +59,16 @@ def decode_image(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> P
     """
     if not data:
         raise InvalidImageError("the image is empty (0 bytes)")
+    kinds.refuse_by_name(data)
     with without_warnings(), bombs_refused(max_pixels):
-        for is_kind, decode_numbers in _OF_NUMBERS:
-            if is_kind(data):
-                return decode_numbers(data, max_pixels, reading)
-        kinds.refuse_by_name(data)
-        decode = next((decode for is_kind, decode in _OF_COLORS if is_kind(data)), _decode_by_pillow)
-        return read_again(decode(data, max_pixels), reading)
+        of_numbers = next((decoder for is_kind, decoder in _NUMBERS if is_kind(data)), None)
+        if of_numbers is not None:
+            return of_numbers(data, max_pixels, reading)
+        decoder = next((decoder for is_kind, decoder in _DECODERS if is_kind(data)), _decode_by_pillow)
+        return read_again(decoder(data, max_pixels), reading)
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> Pixels:
-    pixels = decode_bmp(data, max_pixels)
-    if pixels is not None:
-        return pixels
     image = opened(data)
     check_size(image.width, image.height, max_pixels)
     pixels = loaded(image)

@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
-from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Numbers, Reading, Samples, read_again, to_rgb
+from lseg_serve.segmenter.preprocessing.decoding.bands import (
+    AS_IT_IS,
+    Numbers,
+    Reading,
+    Samples,
+    read_again,
+    shown_bands,
+    to_rgb,
+)
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
 
 _KINDS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"Pf", b"PF")
@@ -58,13 +66,10 @@ def decode_pnm(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pix
     if header.kind in _BITMAPS:
         return read_again(_bitmap(data, header), reading)
     numbers = _plain(data, header) if header.kind in _PLAIN else _raw(data, header, _number_type(header))
-    if reading.range is not None and header.depth not in _ALPHA:
-        chosen = reading.indices(header.depth) or tuple(range(header.depth))
-        return to_rgb(Samples(numbers[..., chosen]), reading)
-    shades = _shades(numbers, header.highest)
-    if header.depth in _ALPHA:
-        return read_again(to_rgb(Samples(shades[..., :-1], shades[..., -1])), reading)
-    return read_again(shades if header.depth == 3 else np.repeat(shades, 3, axis=2), reading)
+    colors, alpha = shown_bands(header.depth, [header.depth - 1] if header.depth in _ALPHA else [], reading)
+    values = numbers[..., colors] if reading.range is not None else _shades(numbers[..., colors], header.highest)
+    shares = None if alpha is None else _shades(numbers[..., alpha], header.highest)
+    return to_rgb(Samples(values, shares), reading)
 
 
 def _header(data: bytes) -> _Header:

@@ -34,7 +34,7 @@ class Refusal:
 
 
 _CONVERT = "convert it to PNG or JPEG"
-_DEVELOP = "export it as JPEG or 16-bit TIFF first"
+DEVELOP = "export it as JPEG or 16-bit TIFF first"
 _FRAME = "send a single frame, as PNG or JPEG"
 _UNPACK = "unpack it and send the image itself"
 _EXPORT = "export the picture in it as PNG or TIFF"
@@ -53,12 +53,12 @@ REFUSED = (
     Refusal("a large Photoshop file (PSB)", _CONVERT, (b"8BPS\0\2",)),
     Refusal("a font", "send an image", (b"\0\1\0\0\0", b"OTTO", b"wOFF", b"wOF2")),
     # Camera raw files that are no TIFFs. Those that are (DNG, NEF, CR2, ARW) are known by their tags.
-    Refusal("a camera raw file (RAF)", _DEVELOP, (b"FUJIFILMCCD-RAW",)),
-    Refusal("a camera raw file (ORF)", _DEVELOP, (b"IIRO", b"IIRS", b"MMOR")),
-    Refusal("a camera raw file (RW2)", _DEVELOP, (b"IIU\0",)),
-    Refusal("a camera raw file (CRW)", _DEVELOP, (b"HEAPCCDR",), place=6),
-    Refusal("a camera raw file (X3F)", _DEVELOP, (b"FOVb",)),
-    Refusal("a camera raw file (MRW)", _DEVELOP, (b"\0MRM",)),
+    Refusal("a camera raw file (RAF)", DEVELOP, (b"FUJIFILMCCD-RAW",)),
+    Refusal("a camera raw file (ORF)", DEVELOP, (b"IIRO", b"IIRS", b"MMOR")),
+    Refusal("a camera raw file (RW2)", DEVELOP, (b"IIU\0",)),
+    Refusal("a camera raw file (CRW)", DEVELOP, (b"HEAPCCDR",), place=6),
+    Refusal("a camera raw file (X3F)", DEVELOP, (b"FOVb",)),
+    Refusal("a camera raw file (MRW)", DEVELOP, (b"\0MRM",)),
     # Science and high dynamic range.
     Refusal("a DICOM file", _EXPORT, (b"DICM",), place=128),
     Refusal("a FITS file", _EXPORT, (b"SIMPLE  =",)),

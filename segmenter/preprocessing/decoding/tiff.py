@@ -8,22 +8,31 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
-from lseg_serve.segmenter.preprocessing.decoding.bands import AS_IT_IS, Reading, Samples, read_again, to_rgb
+from lseg_serve.segmenter.preprocessing.decoding.bands import (
+    AS_IT_IS,
+    Reading,
+    Samples,
+    read_again,
+    shown_bands,
+    to_rgb,
+)
 from lseg_serve.segmenter.preprocessing.decoding.color import pixels_as_srgb
 from lseg_serve.segmenter.preprocessing.decoding.orientation import upright
 from lseg_serve.segmenter.preprocessing.decoding.pillow import DAMAGED, load, loaded
 from lseg_serve.segmenter.preprocessing.decoding.pixels import Pixels, check_size
+from lseg_serve.segmenter.preprocessing.decoding.refusals import DEVELOP, Refusal
 from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import Directory, Tag, directories, rewritten
 from lseg_serve.segmenter.preprocessing.decoding.tiff_samples import (
     BYTE_COMPRESSIONS,
     Layout,
     check_memory,
+    check_not_sparse,
     layout_of,
     readable,
     samples,
 )
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _MOSAIC, _LINEAR_RAW = 0, 1, 2, 32803, 34892
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR, _MOSAIC, _LINEAR_RAW = 0, 1, 2, 6, 32803, 34892
 _PHOTOMETRICS = {_WHITE_IS_ZERO: "WhiteIsZero", _BLACK_IS_ZERO: "BlackIsZero", _RGB: "RGB", 3: "palette", 4: "mask"} | {
     5: "CMYK",
     6: "YCbCr",
@@ -46,6 +55,8 @@ _COMPRESSIONS = (
         52546: "JPEG XL",
     }
 )
+_UNCOMPRESSED = 1
+_COMPRESSIONS_OF_PILLOW = {*BYTE_COMPRESSIONS, 2, 3, 4, 6, 7, 32771}
 _PREMULTIPLIED, _ALPHA = 1, 2  # kinds of extra samples
 # Parts of a picture may share their bytes, such as tiles that are all white. But decoding a small file must not cost as
 # much as a large one: a part can hold very many codes without a pixel.
@@ -68,12 +79,15 @@ def decode_tiff(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pi
     check_size(layout.width, layout.height, max_pixels)
     check_memory(layout, max_pixels)
     _check_parts(directory)
-    if _has_numbers(directory, layout, reading):
-        pixels = to_rgb(_samples(directory, layout, reading), reading)
-        if _photometric(directory) == _RGB and reading == AS_IT_IS:
-            pixels = pixels_as_srgb(pixels, bytes(directory.raw(Tag.ICC_PROFILE)), "RGB")
-    else:
+    for_pillow = _is_for_pillow(directory, layout)
+    if _has_numbers(directory, layout) and not (for_pillow and reading == AS_IT_IS):
+        found = _samples(directory, layout, reading)
+        mode = "RGB" if found.colors.shape[2] == 3 else "L"
+        pixels = pixels_as_srgb(to_rgb(found, reading), directory.raw(Tag.ICC_PROFILE) or None, mode)
+    elif for_pillow:
         pixels = read_again(_by_pillow(directory, layout), reading)
+    else:
+        raise _unsupported(directory, layout)
     return upright(pixels, _orientation(directory))
 
 
@@ -82,9 +96,7 @@ def _picture(data: bytes) -> Directory:
     found = directories(data)
     if data[8:10] == b"CR" or any(_photometric(each) in (_MOSAIC, _LINEAR_RAW) for each in found):
         kind = "DNG" if any(Tag.DNG_VERSION in each.places for each in found) else _raw_kind(found[0])
-        raise UnsupportedImageError(
-            f"a camera raw file ({kind}) is not served; develop it first, or send the camera's JPEG"
-        )
+        raise UnsupportedImageError(Refusal(f"a camera raw file{kind and f' ({kind})'}", DEVELOP).message)
     whole = [each for each in found if not each.reduced]
     if not whole:
         return max(found, key=lambda each: each.area)
@@ -94,9 +106,10 @@ def _picture(data: bytes) -> Directory:
 
 
 def _raw_kind(first: Directory) -> str:
+    """What the camera's maker calls its raw files; empty where that is not known."""
     maker = first.raw(Tag.MAKE).decode("ascii", "ignore").strip("\0 ").upper()
     kinds = {"NIKON": "NEF", "SONY": "ARW", "CANON": "CR2", "PENTAX": "PEF", "SAMSUNG": "SRW"}
-    return next((kind for name, kind in kinds.items() if maker.startswith(name)), "of a camera")
+    return next((kind for name, kind in kinds.items() if maker.startswith(name)), "")
 
 
 def _photometric(directory: Directory) -> int:
@@ -111,27 +124,36 @@ def _orientation(directory: Directory) -> int:
 
 
 def _check_parts(directory: Directory) -> None:
-    """Refuse a picture whose strips or tiles are not all there, or lie upon each other too often."""
+    """Refuse a picture whose strips or tiles lie upon each other too often."""
     tag = Tag.TILE_BYTES if Tag.TILE_BYTES in directory.places else Tag.STRIP_BYTES
     lengths = directory.whole_numbers(tag).astype(np.float64)
-    if lengths.sum() > 2 * len(directory.data) + _SHARED_BYTES:
+    compressed = directory.number(Tag.COMPRESSION, 1) != _UNCOMPRESSED
+    if compressed and lengths.sum() > 2 * len(directory.data) + _SHARED_BYTES:
         raise InvalidImageError(
             f"the TIFF image is truncated or damaged: its parts take {lengths.sum():.0f} bytes, the file"
             f" {len(directory.data)}"
         )
-    if lengths.any() and not lengths.all():
-        raise UnsupportedImageError("a sparse TIFF, which leaves tiles out, is not served; write all of its tiles")
 
 
-def _has_numbers(directory: Directory, layout: Layout, reading: Reading) -> bool:
-    """Whether the picture is read as bands of numbers, because Pillow does not know its layout or reads it wrong."""
-    if _photometric(directory) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+def _is_for_pillow(directory: Directory, layout: Layout) -> bool:
+    """Whether Pillow knows the picture's layout and reads it right."""
+    photometric, compression = _photometric(directory), directory.number(Tag.COMPRESSION, 1)
+    if compression not in _COMPRESSIONS_OF_PILLOW:
         return False
-    if not readable(layout, directory.number(Tag.COMPRESSION, 1)):
-        return False
-    bands = (3, 4) if _photometric(directory) == _RGB else (1,)
-    plain = layout.bits == 8 and layout.kind == "u" and not layout.separate and layout.bands in bands
-    return not plain or reading != AS_IT_IS
+    if compression in BYTE_COMPRESSIONS and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        bands, bits = ((3, 4), (8,)) if photometric == _RGB else ((1,), (1, 2, 4, 8))
+        return layout.bits in bits and layout.kind == "u" and not layout.separate and layout.bands in bands
+    # Colours that have fewer pixels than light are put together by JPEG alone.
+    subsampling = directory.whole_numbers(Tag.YCBCR_SUBSAMPLING).tolist()
+    return compression not in BYTE_COMPRESSIONS or photometric != _YCBCR or subsampling == [1, 1]
+
+
+def _has_numbers(directory: Directory, layout: Layout) -> bool:
+    """Whether the picture can be read as bands of numbers."""
+    photometric = _photometric(directory)
+    return photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and readable(
+        layout, directory.number(Tag.COMPRESSION, 1)
+    )
 
 
 def _samples(directory: Directory, layout: Layout, reading: Reading) -> Samples:
@@ -141,15 +163,12 @@ def _samples(directory: Directory, layout: Layout, reading: Reading) -> Samples:
     alphas = [band for band, kind in enumerate(kinds) if kind in (_PREMULTIPLIED, _ALPHA)]
     if not extra and _photometric(directory) == _RGB and layout.bands == 4:
         alphas = [3]  # the tag is missing, as Pillow takes it
-    colors = [band for band in range(layout.bands) if band not in alphas] or [0]
-    chosen = reading.indices(layout.bands)
-    shown = chosen or tuple(colors[:3] if len(colors) > 2 else colors[:1])
-    alpha = alphas[:1] if chosen is None else []
-    numbers = samples(directory, layout, (*shown, *alpha))
+    shown, alpha = shown_bands(layout.bands, alphas, reading)
+    numbers = samples(directory, layout, shown if alpha is None else (*shown, alpha))
     return Samples(
         colors=numbers[..., : len(shown)],
-        alpha=numbers[..., -1] if alpha else None,
-        premultiplied=bool(alpha) and kinds[alpha[0]] == _PREMULTIPLIED,
+        alpha=None if alpha is None else numbers[..., -1],
+        premultiplied=alpha is not None and kinds[alpha] == _PREMULTIPLIED,
         white_is_zero=_photometric(directory) == _WHITE_IS_ZERO,
         bits=layout.bits if layout.packed else None,
         declared=_declared(directory),
@@ -177,18 +196,24 @@ def _missing(directory: Directory) -> float | None:
 
 def _by_pillow(directory: Directory, layout: Layout) -> Pixels:
     """The picture, of a layout that Pillow knows."""
+    if not layout.separate:
+        check_not_sparse(directory.whole_numbers(Tag.TILE_BYTES if layout.tile else Tag.STRIP_BYTES))
     try:
         image = Image.open(io.BytesIO(rewritten(directory, {})), formats=("TIFF",))
     except (UnidentifiedImageError, KeyError) as error:
-        compression, photometric = directory.number(Tag.COMPRESSION, 1), _photometric(directory)
-        raise UnsupportedImageError(
-            f"a TIFF with {layout.name}, {_PHOTOMETRICS.get(photometric, f'photometric {photometric}')},"
-            f" {_COMPRESSIONS.get(compression, f'compression {compression}')}"
-            f"{', band by band' if layout.separate else ''} is not served"
-        ) from error
+        raise _unsupported(directory, layout) from error
     except DAMAGED as error:
         raise InvalidImageError(f"the TIFF image is truncated or damaged: {error}") from error
     return _from_lab(image) if image.mode == "LAB" else loaded(image)
+
+
+def _unsupported(directory: Directory, layout: Layout) -> UnsupportedImageError:
+    compression, photometric = directory.number(Tag.COMPRESSION, 1), _photometric(directory)
+    return UnsupportedImageError(
+        f"a TIFF with {layout.name}, {_PHOTOMETRICS.get(photometric, f'photometric {photometric}')},"
+        f" {_COMPRESSIONS.get(compression, f'compression {compression}')}"
+        f"{', band by band' if layout.separate else ''} is not served"
+    )
 
 
 def _from_lab(image: Image.Image) -> Pixels:

@@ -22,6 +22,7 @@ from lseg_serve.segmenter.preprocessing.decoding.tiff_directories import Directo
 BYTE_COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 34925: "LZMA"} | {
     50000: "Zstandard"
 }
+_WITH_PREDICTOR = (5, 8, 32946, 34925, 50000)  # with others libtiff ignores it and tifffile does not
 SAMPLE_TYPES = {1: "u", 2: "i", 3: "f"}
 _DIFFERENCE, _FLOAT_DIFFERENCE = 2, 3  # predictors: TIFF 6.0, section 14, and Adobe's technical note 3
 _SEPARATE = 2  # of the planar configuration: each band by itself
@@ -53,6 +54,11 @@ class Layout:
     def packed(self) -> bool:
         """Whether samples begin within a byte."""
         return self.bits % 8 != 0
+
+    @property
+    def container(self) -> int:
+        """Bits of the type of numbers that holds a sample."""
+        return next((bits for bits in (8, 16, 32) if bits >= self.bits), 64)
 
     @property
     def group(self) -> int:
@@ -89,8 +95,8 @@ def layout_of(directory: Directory) -> Layout:
         raise InvalidImageError(
             f"the TIFF image is truncated or damaged: its size is {width}x{height} with {bands} bands"
         )
-    bits = set(directory.whole_numbers(Tag.BITS).tolist()) or {1}
-    kinds = set(directory.whole_numbers(Tag.SAMPLE_FORMAT).tolist())
+    bits = set(directory.whole_numbers(Tag.BITS)[:bands].tolist()) or {1}
+    kinds = set(directory.whole_numbers(Tag.SAMPLE_FORMAT)[:bands].tolist())
     if len(bits) > 1 or len(kinds) > 1:
         raise UnsupportedImageError(
             f"the TIFF's {bands} bands differ in bits ({sorted(bits)}) or type ({sorted(kinds)}); accepted: equal ones"
@@ -128,9 +134,10 @@ def check_memory(layout: Layout, max_pixels: int) -> None:
 def readable(layout: Layout, compression: int) -> bool:
     """Whether `samples` can read this layout."""
     whole = layout.bits in {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}.get(layout.kind, ())
-    packed = layout.kind == "u" and 8 < layout.bits < 16 and layout.predictor == 1
+    odd = layout.kind == "u" and 0 < layout.bits < 16 and layout.predictor == 1
     float_ok = layout.predictor != _FLOAT_DIFFERENCE or layout.kind == "f"
-    return compression in BYTE_COMPRESSIONS and (whole or packed) and layout.predictor in (1, 2, 3) and float_ok
+    predictors = (1, 2, 3) if compression in _WITH_PREDICTOR else (1,)
+    return compression in BYTE_COMPRESSIONS and (whole or odd) and layout.predictor in predictors and float_ok
 
 
 def samples(directory: Directory, layout: Layout, bands: tuple[int, ...]) -> Numbers:
@@ -139,7 +146,7 @@ def samples(directory: Directory, layout: Layout, bands: tuple[int, ...]) -> Num
     Raises:
         InvalidImageError: truncated or damaged.
     """
-    kind = "u2" if layout.packed else f"{layout.kind}{layout.bits // 8}"
+    kind = f"{layout.kind}{layout.container // 8}"
     found = np.empty((layout.height, layout.width, len(bands)), kind)
     planes = [(band, [0], slice(index, index + 1)) for index, band in enumerate(bands)]
     for plane, chosen, place in planes if layout.separate else [(0, list(bands), slice(None))]:
@@ -184,15 +191,27 @@ def _as_bytes(directory: Directory, layout: Layout, plane: int) -> bytes:
         parts = directory.whole_numbers(tag)[plane * count : (plane + 1) * count]
         if tag == offsets and len(parts) < count:
             raise InvalidImageError(f"the TIFF image is truncated or damaged: {len(parts)} of {count} parts are named")
+        if tag == lengths:
+            check_not_sparse(parts)
         changes[tag] = parts if len(parts) == count else None
     return rewritten(directory, changes)
+
+
+def check_not_sparse(lengths: npt.NDArray[np.integer]) -> None:
+    """Refuse a picture some of whose strips or tiles, of `lengths` in bytes, are not there.
+
+    Raises:
+        UnsupportedImageError: it is one.
+    """
+    if lengths.any() and not lengths.all():
+        raise UnsupportedImageError("a sparse TIFF, which leaves tiles out, is not served; write all of its tiles")
 
 
 def _numbers(groups: npt.NDArray[np.uint8], layout: Layout) -> Numbers:
     """Numbers of stored bytes [rows, groups, bytes of a group]: [rows, groups, samples of a group]."""
     count = layout.group * layout.depth
     if layout.packed:
-        return _unpacked(groups, count, layout.bits)
+        return _unpacked(groups, count, layout)
     size = layout.bits // 8
     if layout.predictor == _FLOAT_DIFFERENCE:
         # The bytes of a row are sorted by their place in a number, the highest first, and stored as differences.
@@ -206,8 +225,9 @@ def _numbers(groups: npt.NDArray[np.uint8], layout: Layout) -> Numbers:
     return stored.view(f"{layout.kind}{size}")
 
 
-def _unpacked(groups: npt.NDArray[np.uint8], count: int, bits: int) -> npt.NDArray[np.uint16]:
-    """Numbers of `bits` bits, 9 to 15, that lie without gaps."""
+def _unpacked(groups: npt.NDArray[np.uint8], count: int, layout: Layout) -> Numbers:
+    """Numbers of up to 15 bits that lie without gaps, the highest bit first."""
+    bits, container = layout.bits, layout.container
     separate = np.unpackbits(groups, axis=-1)[..., : count * bits].reshape(*groups.shape[:2], count, bits)
-    filled = np.pad(separate, ((0, 0), (0, 0), (0, 0), (16 - bits, 0)))
-    return np.packbits(filled, axis=-1).view(">u2")[..., 0].astype(np.uint16)
+    filled = np.pad(separate, ((0, 0), (0, 0), (0, 0), (container - bits, 0)))
+    return np.packbits(filled, axis=-1).view(f">u{container // 8}")[..., 0]
