@@ -18,6 +18,7 @@ from lseg_serve.segmenter import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHT
 
 _PROJECT = Path(__file__).parent.parent  # the package lseg_serve: the folders of the project under one name
 _PACKAGES = ("handler", "segmenter", "model", "labelsets")  # what runs in a worker
+_CODE = (".py", ".txt")  # Gaudi's bridge reads lists of operators from text files
 
 
 def write_contents(folder: Path, plan: Plan, net: LSeg, precision: str, embeddings: Tensor) -> int:
@@ -59,7 +60,7 @@ def _copy_code(folder: Path) -> None:
     code = folder / _PROJECT.name
     _write_text(code / "__init__.py", (_PROJECT / "__init__.py").read_text(encoding="utf-8"))
     for package in _PACKAGES:
-        for source in sorted((_PROJECT / package).rglob("*.py")):
+        for source in sorted(path for path in (_PROJECT / package).rglob("*") if path.suffix in _CODE):
             _write_text(code / source.relative_to(_PROJECT), source.read_text(encoding="utf-8"))
     shutil.copyfile(_PROJECT / "handler" / HANDLER_FILE, folder / HANDLER_FILE)
 

@@ -19,6 +19,7 @@ from lseg_serve.handler.description import describe
 from lseg_serve.handler.limits import frontend_limit
 from lseg_serve.handler.metrics import DeviceMetrics
 from lseg_serve.handler.pipeline import Headers, Row, respond
+from lseg_serve.handler.process.ending import end_process_soon
 from lseg_serve.handler.process.tuning import ProcessTuning
 from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
@@ -51,11 +52,13 @@ class LSegHandler:
         start = time.perf_counter()
         keep_repeated_fields(Service)
         config = _within_response_timeout(context)
-        device = choose_device(config, context.system_properties.get("gpu_id"))
+        properties = context.system_properties
+        device = choose_device(config, properties.get("gpu_id"))
         self.tuning.start()
         Image.MAX_IMAGE_PIXELS = None  # the configuration has the limit, and this process decodes for nobody else
         with self.tuning.busy():
-            self.segmenter = Segmenter.load(Path(context.system_properties["model_dir"]), config, device)
+            folder, most_images = Path(properties["model_dir"]), properties.get("batch_size")
+            self.segmenter = Segmenter.load(folder, config, device, most_images)
             self.segmenter.warm_up()
         self.server = _server_info(context, config, device.name)
         self.metrics = DeviceMetrics(self.segmenter)
@@ -69,7 +72,9 @@ class LSegHandler:
             for index, (header, response) in enumerate(zip(headers, responses, strict=True)):
                 _end_stream(context, index, header)
                 _set_headers(context, index, response)
-            if self.metrics is not None:
+            if self.segmenter is not None and self.segmenter.device.lost:
+                end_process_soon()
+            elif self.metrics is not None:
                 self.metrics.report(context.metrics)
         return [response.body for response in responses]
 

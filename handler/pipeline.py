@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-import torch
-
 from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
 from lseg_serve.segmenter import (
+    DeviceLostError,
     Job,
     OutOfMemoryError,
     Reading,
@@ -31,16 +30,6 @@ T = TypeVar("T")
 
 Row = Mapping[str, object]
 Headers = Mapping[str, object]
-
-# What is said where there is no class of its own for it: by torch on a CPU, CUDA's libraries, a Gaudi, C++ and OpenCV.
-_OUT_OF_MEMORY = (
-    "allocate memory",
-    "out of memory",
-    "alloc_failed",
-    "allocation failed for size",
-    "bad_alloc",
-    "insufficient memory",
-)
 
 
 @dataclass(frozen=True)
@@ -85,11 +74,13 @@ def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segment
     """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
     jobs = [one.job for one in prepared]
     if len(jobs) > 1:
-        together = _tried(segmenter.segment_batch, jobs)
+        together = _tried(segmenter, segmenter.segment_batch, jobs)
         if not isinstance(together, SegmenterError):
             return list(together)
         if isinstance(together, OutOfMemoryError):
             _free_memory(segmenter)
+        if segmenter.device.lost:
+            return [together] * len(jobs)
     alone = [_guarded(segmenter, segmenter.segment_batch, [job]) for job in jobs]
     return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
 
@@ -109,11 +100,11 @@ def _guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs
 
     What the caches hold is worth less than a response, so they are emptied in between.
     """
-    result = _tried(step, *args, **kwargs)
+    result = _tried(segmenter, step, *args, **kwargs)
     if isinstance(result, OutOfMemoryError):
         # Not before `_tried` has returned: until then the error's traceback holds what the failed try had allocated.
         _free_memory(segmenter)
-        result = _tried(step, *args, **kwargs)
+        result = _tried(segmenter, step, *args, **kwargs)
     return result
 
 
@@ -122,21 +113,20 @@ def _free_memory(segmenter: Segmenter) -> None:
     trim_memory()
 
 
-def _tried(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
+def _tried(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
     """The result of `step`, or what went wrong as an error to respond with. Only the log sees an unforeseen cause."""
+    device = segmenter.device
     try:
         return step(*args, **kwargs)
     except SegmenterError as error:
         return error
     except Exception as error:
-        if _is_out_of_memory(error):
+        if device.lost or device.is_lost_by(error):
+            device.lost = True  # whatever it says from now on
+            logger.exception("The device failed")
+            return DeviceLostError("the device failed, and this worker is being replaced; send the request again")
+        if device.is_out_of_memory(error):
             logger.warning("Out of memory", exc_info=True)
             return OutOfMemoryError("out of memory, with all caches emptied; try a smaller image or fewer labels")
         logger.exception("Unforeseen error")
         return SegmenterError("internal error; the server's log has its cause")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -63,13 +63,15 @@ def doubled_square_lengths(embeddings: Tensor) -> Tensor:
     left, b = _places(width, embeddings.device)
     a = a[:, None]
     # First down the columns: squares of the blended embeddings, and their products with the one to the right.
-    squares = (1 - a) ** 2 * own[:, top] + 2 * a * (1 - a) * lower[:, top] + a**2 * _next(own, dim=1)[:, top]
-    products = (1 - a) ** 2 * right[:, top] + a * (1 - a) * diagonal[:, top] + a**2 * _next(right, dim=1)[:, top]
+    squares = (1 - a) ** 2 * _rows(own, top) + 2 * a * (1 - a) * _rows(lower, top)
+    squares = squares + a**2 * _rows(_next(own, dim=1), top)
+    products = (1 - a) ** 2 * _rows(right, top) + a * (1 - a) * _rows(diagonal, top)
+    products = products + a**2 * _rows(_next(right, dim=1), top)
     # Then along the rows.
     return (
-        (1 - b) ** 2 * squares[..., left]
-        + 2 * b * (1 - b) * products[..., left]
-        + b**2 * _next(squares, dim=2)[..., left]
+        (1 - b) ** 2 * squares.index_select(2, left)
+        + 2 * b * (1 - b) * products.index_select(2, left)
+        + b**2 * _next(squares, dim=2).index_select(2, left)
     )
 
 
@@ -78,6 +80,11 @@ def _places(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     where = torch.arange(2 * length, device=device) * ((length - 1) / (2 * length - 1))
     before = where.long()
     return before, where - before
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """The rows `index` of `x` [B, h, w]: one gather. `x[:, index]` takes a lazy Gaudi many operators."""
+    return x.index_select(1, index)
 
 
 def _next(x: Tensor, dim: int) -> Tensor:

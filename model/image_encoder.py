@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lseg_serve.model.architecture import LEVEL_STRIDES, Architecture
+from lseg_serve.model.attention import Attend, Attention
 
 
 class ViTEncoder(nn.Module):
@@ -48,6 +49,11 @@ class ViTEncoder(nn.Module):
             if index in self.out_indices:
                 levels.append(self.reassemble[len(levels)](tokens, grid))
         return levels
+
+    def set_attention(self, attend: Attend) -> None:
+        """Let every block attend by `attend` from now on."""
+        for block in self.vit.blocks:
+            block.attn = Attention(block.attn, attend)
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         """The learned positions at the grid (h, w): [1, 1+h*w, D].

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lseg_serve.model import int8
 from lseg_serve.model.architecture import Architecture
+from lseg_serve.model.attention import Attend
 from lseg_serve.model.checkpoint import Checkpoint
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.model.folding import fold_batch_norm
@@ -105,6 +106,12 @@ class LSeg(nn.Module):
         if dtype != torch.int8:
             for part in (self.image_encoder, self.decoder, self.head):
                 part.to(dtype)
+        return self
+
+    def set_attention(self, attend: Attend) -> LSeg:
+        """Let the image encoder attend by `attend`; one without attention, a ResNet, stays as it is."""
+        if isinstance(self.image_encoder, ViTEncoder):
+            self.image_encoder.set_attention(attend)
         return self
 
     def dequantize(self) -> LSeg:

@@ -81,7 +81,7 @@ class TextEncoder(nn.Module):
         self.text_projection = nn.Parameter(torch.zeros(width, architecture.embedding))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`tokens` int64 [K, L] -> embeddings [K, E], not yet of unit length.
+        """`tokens` int64 or int32 [K, L] -> embeddings [K, E], not yet of unit length.
 
         The tower is causal and an embedding is read at the end token, so tokens after it change nothing. L may be any
         length that holds the longest label; a short one costs a fraction of CLIP's 77.
@@ -92,10 +92,15 @@ class TextEncoder(nn.Module):
         x = self.transformer(x.transpose(0, 1)).transpose(0, 1)  # CLIP's blocks take [L, K, D]
         x = self.ln_final(x)
         end = tokens.argmax(dim=-1)  # the end token has the highest index of the vocabulary
-        return x[torch.arange(len(x), device=x.device), end] @ self.text_projection  # type: ignore[no-any-return]
+        embedded: Tensor = x.take_along_dim(end[:, None, None], dim=1).squeeze(1) @ self.text_projection
+        return embedded
 
     def _mask(self, length: int, device: torch.device) -> None:
-        """Give every block the causal mask of this length. The mask is not a parameter and is in no checkpoint."""
-        mask = torch.full((length, length), float("-inf"), device=device).triu(1)
+        """Give every block the causal mask of this length. The mask is not a parameter and is in no checkpoint.
+
+        It is filled where it hides, and not multiplied: a product of infinity and zero would be no number.
+        """
+        places = torch.arange(length, device=device)
+        mask = torch.zeros(length, length, device=device).masked_fill(places > places[:, None], float("-inf"))
         for block in self.transformer.resblocks:
             block.attn_mask = mask

@@ -15,7 +15,17 @@ from lseg_serve.model import Architecture
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.segmenter.archive import Archive
 from lseg_serve.segmenter.config import Config, table
-from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph, Shapes, TextGraph, bounded_shapes, feature_pixels
+from lseg_serve.segmenter.config.document import read_document
+from lseg_serve.segmenter.config.torchserve import ModelConfigFile
+from lseg_serve.segmenter.engine.shapes import (
+    Graph,
+    ImageGraph,
+    Shapes,
+    TextGraph,
+    bounded_shapes,
+    feature_pixels,
+    split,
+)
 from lseg_serve.segmenter.errors import ArchiveError, ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import choose_bucket
 
@@ -43,10 +53,11 @@ def main() -> None:
         _write_configuration(options.page)
         return
     try:
-        config = Config.from_file(options.config)
+        document = read_document(options.config)
+        config, batch_size = Config.from_mapping(document), ModelConfigFile.model_validate(document).batch_size
         sizes = [_parsed(text) for text in options.size] if options.size else list(_COMMON_SIZES)
         architecture = _architecture(options.model)
-        shapes = bounded_shapes(config, architecture)
+        shapes = bounded_shapes(config, architecture, batch_size)
     except (ArchiveError, ConfigError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write("\n".join(_report(shapes, architecture, sizes, config.hpu.max_graphs)) + "\n")
@@ -91,11 +102,12 @@ def _report(shapes: Shapes, architecture: Architecture, sizes: Sequence[tuple[in
     for count in (count for count in _COMMON_LABELS if count <= (shapes.labels or (0,))[-1]):
         bucket_size = shapes.label_count(count)
         yield f"{count:11d}  {bucket_size:9d}  {bucket_size / count - 1:9.0%}"
-    yield ""
-    yield f"{'images':>11}  {'batches':>9}  {'padded':>9}"
-    for count in range(1, 2 * shapes.batches[-1] + 1):
-        batches = shapes.split(count)
-        yield f"{count:11d}  {'+'.join(map(str, batches)):>9}  {sum(batches) / count - 1:9.0%}"
+    for name, batch_sizes in (("images", shapes.image_batches), ("windows", shapes.batches)):
+        yield ""
+        yield f"{name:>11}  {'batches':>9}  {'padded':>9}"
+        for count in range(1, 2 * batch_sizes[-1] + 1):
+            batches = split(count, batch_sizes)
+            yield f"{count:11d}  {'+'.join(map(str, batches)):>9}  {sum(batches) / count - 1:9.0%}"
 
 
 def _bytes(graph: Graph, shapes: Shapes, architecture: Architecture) -> tuple[int, int]:

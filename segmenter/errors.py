@@ -12,6 +12,7 @@ Errors of a request. Each knows its HTTP status; `handler/responses.py` makes a 
     |       |-- UnsupportedImageError   415  parse, decode: no image at all, or a kind that is not served
     |       `-- ImageTooLargeError      413  decode: more pixels than configured
     |-- NotReadyError           503  before all: the worker is still loading
+    |-- DeviceLostError         503  the device failed, and this worker is being replaced
     |-- OutOfMemoryError        507  any stage: the device or the machine has no memory left
     `-- ResponseTooLargeError   413  response: it would not pass TorchServe's limit
 
@@ -118,6 +119,13 @@ class NotReadyError(SegmenterError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     type = "not_ready"
+
+
+class DeviceLostError(SegmenterError):
+    """The device failed for good. The worker ends, and TorchServe starts another in its place."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    type = "device_lost"
 
 
 class ConfigError(Exception):

@@ -60,10 +60,11 @@ class Segmenter:
         label_set: Sequence[str] = (),
         label_embeddings: Tensor | None = None,
         manifest: dict[str, Any] | None = None,
+        most_images: int | None = None,
     ) -> None:
         self.config = config or Config()
         self.device = device or choose_device(self.config)
-        self.shapes = plan_shapes(self.config, net.architecture, self.device)
+        self.shapes = plan_shapes(self.config, net.architecture, self.device, most_images)
         self.network = Network(net, self.device, self.shapes)
         self.warmed: WarmUp | None = None
         self.costs: CostModel | None = None  # `warm_up` measures it
@@ -77,8 +78,21 @@ class Segmenter:
             self.text_cache.pin(self.label_set, label_embeddings)
 
     @classmethod
-    def load(cls, path: str | Path, config: Config | None = None, device: Device | None = None) -> Segmenter:
+    def load(
+        cls,
+        path: str | Path,
+        config: Config | None = None,
+        device: Device | None = None,
+        most_images: int | None = None,
+    ) -> Segmenter:
         """Load an exported model (.mar, .tar.gz or its folder), or a checkpoint as it is.
+
+        Args:
+            path: the file or folder.
+            config: the configuration; None: the one in the archive.
+            device: where the network runs; None: what the configuration says.
+            most_images: how many images `segment_batch` gets at most. Batches that so few never fill are not
+                prepared. None: any number.
 
         Raises:
             ArchiveError: no complete archive.
@@ -88,9 +102,10 @@ class Segmenter:
         """
         path = Path(path)
         if path.name.endswith((".mar", ".tar.gz")):
-            return cls._load_packed(path, config, device)
+            return cls._load_packed(path, config, device, most_images)
         if not path.is_dir():
-            return cls(LSeg.from_tensors(read_checkpoint(path)), config=config, device=device)
+            net = LSeg.from_tensors(read_checkpoint(path))
+            return cls(net, config=config, device=device, most_images=most_images)
         archive = Archive.read(path)
         config = config or Config.from_file(path / CONFIG_FILE)
         device = device or choose_device(config)
@@ -101,10 +116,13 @@ class Segmenter:
             label_set=archive.labels,
             label_embeddings=archive.label_embeddings,
             manifest=archive.manifest,
+            most_images=most_images,
         )
 
     @classmethod
-    def _load_packed(cls, path: Path, config: Config | None, device: Device | None) -> Segmenter:
+    def _load_packed(
+        cls, path: Path, config: Config | None, device: Device | None, most_images: int | None
+    ) -> Segmenter:
         """Load from an unpacked copy that lives as long as the segmenter: the weights stay mapped from its files.
 
         A process that a signal ends leaves its copy behind, and the next load removes it. A library must not take over
@@ -112,7 +130,7 @@ class Segmenter:
         """
         folder = ScratchFolder(Path(tempfile.gettempdir()), "lseg-")
         try:
-            segmenter = cls.load(unpack(path, folder.path), config, device)
+            segmenter = cls.load(unpack(path, folder.path), config, device, most_images)
         except BaseException:
             folder.remove()
             raise
@@ -234,7 +252,7 @@ class Segmenter:
             else:
                 yield [task], features
         waiting = iter(missing)
-        for size in self.shapes.split(len(missing)):
+        for size in self.shapes.split_images(len(missing)):
             batch = list(itertools.islice(waiting, size))
             with _network_timed(batch):
                 features = self.network.features([resize_to_bucket(task.job.image, bucket) for task in batch], size)
@@ -258,7 +276,7 @@ class Segmenter:
         params = self.config.accurate
         collectors = {task: ScoreCollector(*task.size, params) for task in tasks}
         crops = make_crops([task.job.image for task in tasks], params)
-        for size in self.shapes.split(sum(collector.missing for collector in collectors.values())):
+        for size in self.shapes.split_windows(sum(collector.missing for collector in collectors.values())):
             start = time.perf_counter()
             batch = list(itertools.islice(crops, size))
             members = [tasks[crop.image] for crop in batch]

@@ -18,7 +18,7 @@ from lseg_serve.segmenter.config.torchserve import ModelConfigFile
 
 DeviceKind = Literal["auto", "hpu", "cuda", "cpu"]
 Mode = Literal["fast", "accurate"]
-HpuMode = Literal["lazy", "graphs", "eager"]
+HpuMode = Literal["auto", "lazy", "graphs", "eager"]
 DEVICES: tuple[DeviceKind, ...] = get_args(DeviceKind)
 MODES: tuple[Mode, ...] = get_args(Mode)
 HPU_MODES: tuple[HpuMode, ...] = get_args(HpuMode)
@@ -116,8 +116,11 @@ class Config(Section):
     ] = None
     hpu_mode: Annotated[
         HpuMode,
-        Field(description="How a Gaudi runs: `lazy`, `graphs` (lazy with HPU graphs), `eager` (torch.compile)."),
-    ] = "lazy"
+        Field(
+            description="How a Gaudi runs: `lazy`, `graphs` (lazy with HPU graphs), `eager` (torch.compile). `auto`:"
+            " `lazy` with Intel's own build of torch, which lazy mode needs, else `eager`."
+        ),
+    ] = "auto"
     default_lazy_mode_label_number: Annotated[
         int,
         Field(

@@ -107,6 +107,13 @@ class HpuParams(Section):
         bool,
         Field(description="Whether the image network runs in bfloat16. Norms, softmax, text and scores stay float32."),
     ] = True
+    attention: Annotated[
+        Literal["auto", "fused", "products"],
+        Field(
+            description="How the image network attends: `fused` (Gaudi's FusedSDPA) or `products` (with a softmax in"
+            " float32). `auto`: `fused` where the software has it and it is as accurate."
+        ),
+    ] = "auto"
     batch_sizes: Annotated[
         tuple[Annotated[int, Field(ge=1, le=64)], ...],
         _AnyList,
@@ -121,7 +128,7 @@ class HpuParams(Section):
         AfterValidator(_ascending),
         Field(description="Numbers of tokens. A label is padded to the next of them, or to 77."),
     ] = (16, 77)
-    max_graphs: Annotated[int, Field(ge=1, le=100_000, description="The most graphs that a worker compiles.")] = 25
+    max_graphs: Annotated[int, Field(ge=1, le=100_000, description="The most graphs that a worker compiles.")] = 22
     recipe_cache: Annotated[
         str,
         Accepted("a folder without a comma, or '' for none"),

@@ -11,8 +11,20 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from lseg_serve.model import Attend
+
 Module = TypeVar("Module", bound=nn.Module)
 Step = Callable[..., Tensor]
+
+# What is said where there is no class of its own for it: by torch on a CPU, CUDA's libraries, a Gaudi, C++ and OpenCV.
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "allocation failed for size",
+    "bad_alloc",
+    "insufficient memory",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class Device(ABC):
     instead_of_int8 = torch.float32
     # The kind of device that was configured but cannot be used, if this one replaces it.
     instead_of: str | None = None
+    # Whether the device has failed for good: only a new process can use it again.
+    lost = False
 
     def __init__(self, index: int | None = None) -> None:
         self.torch_device = torch.device(self.kind, index) if index is not None else torch.device(self.kind)
@@ -74,6 +88,10 @@ class Device(ABC):
         """Move the module's tensors to the device."""
         return module.to(self.torch_device)
 
+    def attention(self) -> Attend | None:
+        """The function by which the image encoder attends on this device; None for torch's own."""
+        return None
+
     def prepare(self, step: Step, *, short: bool = False) -> Step:
         """`step`, a step of the network, as this device runs it fastest: unchanged, captured or compiled.
 
@@ -96,6 +114,17 @@ class Device(ABC):
 
     def wait(self) -> None:  # noqa: B027 - a device that works at once has nothing to wait for
         """Wait until the device has done all its work."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether memory ran out, of the device or of the host."""
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+    def is_lost_by(self, error: BaseException) -> bool:
+        """Whether `error` says that this process cannot use the device any more."""
+        del error
+        return False
 
     def memory(self) -> DeviceMemory | None:
         """The use of the device's own memory; None if it uses the host's."""

@@ -30,6 +30,9 @@ class Network:
     def __init__(self, net: LSeg, device: Device, shapes: Shapes) -> None:
         # The regularizer runs on the host: it is only a few 3x3 convolutions of one channel.
         self._regularizer = copy.deepcopy(net.regularizer)
+        attend = device.attention()
+        if attend is not None:
+            net.set_attention(attend)
         self.net = device.place(net).eval().requires_grad_(False)
         self.device, self.shapes = device, shapes
         self._image = device.prepare(self._image_step)
@@ -115,6 +118,7 @@ class Network:
         with self._lock:
             for part in tokens.split(size):
                 padded = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
+                padded = padded.int()  # a Gaudi has no argmax of int64, or computes it in 32 bits
                 parts.append(self.device.to_host(self._text(self.device.to_device(padded)))[: len(part)])
         return torch.cat(parts)
 

@@ -24,11 +24,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 
 from lseg_serve.model import Architecture
 from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.devices import Device
+from lseg_serve.segmenter.devices.hpu.bridge import mode_of
 from lseg_serve.segmenter.errors import ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_bucket, make_buckets
 
@@ -82,28 +84,20 @@ class Shapes:
 
     buckets: tuple[Bucket, ...]  # of whole images, in fast mode
     window: Bucket  # of the windows of accurate mode
-    batches: tuple[int, ...]
+    batches: tuple[int, ...]  # of windows
+    image_batches: tuple[int, ...]  # of whole images
     labels: tuple[int, ...] | None = None
     tokens: tuple[int, ...] | None = None
     pixels: tuple[int, ...] | None = None  # of a feature map; None: as many as the image's bucket has
     text_batch: int | None = None  # labels that are encoded together
 
-    def split(self, count: int) -> list[int]:
-        """The sizes of the batches for `count` images, the largest first. Together they hold `count` or more.
+    def split_images(self, count: int) -> list[int]:
+        """The sizes of the batches for `count` whole images of one bucket; see `split`."""
+        return split(count, self.image_batches)
 
-        It is the cheapest choice of sizes. A batch costs as much as its images, including padding, and `_BATCH_COST`.
-        """
-        cost, best = [0.0] + [float("inf")] * count, [0] * (count + 1)
-        for number in range(1, count + 1):
-            for size in self.batches:
-                total = cost[max(0, number - size)] + size + _BATCH_COST
-                if total <= cost[number]:  # of equals, the fewer batches
-                    cost[number], best[number] = total, size
-        sizes = []
-        while count > 0:
-            sizes.append(best[count])
-            count -= best[count]
-        return sorted(sizes, reverse=True)
+    def split_windows(self, count: int) -> list[int]:
+        """The sizes of the batches for `count` windows of accurate mode; see `split`."""
+        return split(count, self.batches)
 
     def label_count(self, count: int) -> int:
         """The number of labels that `count` labels are padded to."""
@@ -122,6 +116,14 @@ class Shapes:
         """Every size of image that reaches the device, in fast and in accurate mode."""
         return self.buckets if self.window in self.buckets else (*self.buckets, self.window)
 
+    def image_graphs(self) -> list[ImageGraph]:
+        """Every size and batch in which images reach the device, single images before batches."""
+        whole = {(bucket, batch) for bucket in self.buckets for batch in self.image_batches}
+        cut = {(self.window, batch) for batch in self.batches}
+        batches = sorted({*self.batches, *self.image_batches})
+        every = ((bucket, batch) for batch in batches for bucket in self.image_buckets())
+        return [ImageGraph(bucket, batch) for bucket, batch in every if (bucket, batch) in whole | cut]
+
     def graphs(self) -> list[Graph]:
         """All graphs, the most used first: single images before batches, few labels before many.
 
@@ -130,12 +132,31 @@ class Shapes:
         """
         if self.labels is None or self.tokens is None or self.text_batch is None:
             raise ValueError("the device takes any shape; there is no list of its graphs")
-        pixels = sorted({self.pixel_count(bucket) for bucket in self.image_buckets()})
         graphs: list[Graph] = [TextGraph(self.text_batch, tokens) for tokens in self.tokens]
-        for batch in self.batches:
-            graphs += [ImageGraph(bucket, batch) for bucket in self.image_buckets()]
+        for batch, images in groupby(self.image_graphs(), attrgetter("batch")):
+            together = list(images)
+            pixels = sorted({self.pixel_count(image.bucket) for image in together})
+            graphs += together
             graphs += [ScoreGraph(batch, labels, count) for labels in self.labels for count in pixels]
         return graphs
+
+
+def split(count: int, sizes: Sequence[int]) -> list[int]:
+    """The sizes of the batches for `count` images, the largest first. Together they hold `count` or more.
+
+    It is the cheapest choice among `sizes`. A batch costs as much as its images, including padding, and `_BATCH_COST`.
+    """
+    cost, best = [0.0] + [float("inf")] * count, [0] * (count + 1)
+    for number in range(1, count + 1):
+        for size in sizes:
+            total = cost[max(0, number - size)] + size + _BATCH_COST
+            if total <= cost[number]:  # of equals, the fewer batches
+                cost[number], best[number] = total, size
+    chosen = []
+    while count > 0:
+        chosen.append(best[count])
+        count -= best[count]
+    return sorted(chosen, reverse=True)
 
 
 def feature_pixels(bucket: Bucket) -> int:
@@ -143,18 +164,25 @@ def feature_pixels(bucket: Bucket) -> int:
     return (bucket.height // 4) * (bucket.width // 4)
 
 
-def plan_shapes(config: Config, architecture: Architecture, device: Device) -> Shapes:
+def plan_shapes(config: Config, architecture: Architecture, device: Device, most_images: int | None = None) -> Shapes:
     """The shapes for a device: bounded if it compiles each shape, unbounded if not.
+
+    Args:
+        config: the configuration.
+        architecture: the sizes of the network.
+        device: the device.
+        most_images: how many images come together at most; None if any number may.
 
     Raises:
         ConfigError: no bounded plan keeps to `hpu.max_graphs`.
     """
     if device.compiles_each_shape:
-        return bounded_shapes(config, architecture)
-    return Shapes(_image_buckets(config, lazy=False), _window(config), device.batch_sizes)
+        return bounded_shapes(config, architecture, most_images)
+    sizes = device.batch_sizes
+    return Shapes(_image_buckets(config, lazy=False), _window(config), sizes, _used(sizes, most_images))
 
 
-def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
+def bounded_shapes(config: Config, architecture: Architecture, most_images: int | None = None) -> Shapes:
     """The plan for a Gaudi card, which compiles each shape.
 
     The buckets of images, labels, tokens and batches follow from the configuration. The number of feature map sizes is
@@ -164,7 +192,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
     Raises:
         ConfigError: even with one size of feature map there are more graphs than `hpu.max_graphs`.
     """
-    buckets, window = _image_buckets(config, lazy=config.hpu_mode != "eager"), _window(config)
+    buckets, window = _image_buckets(config, lazy=mode_of(config.hpu_mode) != "eager"), _window(config)
     areas = sorted({feature_pixels(bucket) for bucket in (*buckets, window)})
     least = None
     for count in range(len(areas), 0, -1):
@@ -172,6 +200,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
             buckets,
             window,
             batches=config.hpu.batch_sizes,
+            image_batches=_used(config.hpu.batch_sizes, most_images),
             labels=label_buckets(config.default_lazy_mode_label_number, config.max_labels),
             tokens=_token_buckets(config.hpu.token_lengths, architecture.context_length),
             pixels=_levels(areas, count),
@@ -182,7 +211,7 @@ def bounded_shapes(config: Config, architecture: Architecture) -> Shapes:
             return shapes
     raise ConfigError(
         f"hpu.max_graphs is {config.hpu.max_graphs}, but this configuration takes at least {least} graphs; accepted: "
-        f"{least} or more, or fewer image sizes, hpu.batch_sizes, hpu.token_lengths or a lower max_labels"
+        f"{least} or more, or fewer image sizes, hpu.batch_sizes or hpu.token_lengths, or a lower max_labels"
     )
 
 
@@ -192,6 +221,14 @@ def label_buckets(least: int, most: int) -> tuple[int, ...]:
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
     return tuple(counts)
+
+
+def _used(sizes: tuple[int, ...], most_images: int | None) -> tuple[int, ...]:
+    """Those of the batch sizes that up to `most_images` images are ever split into; all of them if that is None."""
+    if most_images is None:
+        return sizes
+    counts = range(1, min(most_images, sizes[-1]) + 1)  # so many that fill the largest batch use every size
+    return tuple(sorted({size for count in counts for size in split(count, sizes)}))
 
 
 def _image_buckets(config: Config, *, lazy: bool) -> tuple[Bucket, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lseg_serve.segmenter.config import HpuParams
 from lseg_serve.segmenter.devices import Device, GraphCounts
 from lseg_serve.segmenter.engine.network import Network
-from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph
+from lseg_serve.segmenter.engine.shapes import Graph
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,8 @@ def _graphs(network: Network) -> Sequence[Graph]:
     shapes, device = network.shapes, network.device
     if device.compiles_each_shape:
         return shapes.graphs()
-    buckets = shapes.image_buckets() if device.prepares_each_shape else shapes.buckets[:1]
-    batches = shapes.batches if device.prepares_each_shape else shapes.batches[:1]
-    return [ImageGraph(bucket, batch) for batch in batches for bucket in buckets]
+    images = shapes.image_graphs()
+    return images if device.prepares_each_shape else images[:1]
 
 
 def _reason_to_stop(device: Device, limits: HpuParams, seconds: float) -> str | None:

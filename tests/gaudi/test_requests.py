@@ -16,15 +16,15 @@ REQUESTS = 2000
 STRICT = {"PT_HPU_LAZY_MODE": "1", "PT_HPU_AUTOLOAD": "0", "PT_HPU_PLACE_ON_CPU": "none"}
 
 
-def _respond(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool) -> dict[str, Any]:
-    """Respond to random requests in batches of 1 to 8; what the card did for them."""
-    from habana_frameworks.torch.simulated import compiled_graphs, counts
-
+def _respond(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool, most: int = 8) -> dict[str, Any]:
+    """Respond to random requests in batches of 1 to `most`; what the card did for them."""
     from lseg_serve.handler.pipeline import respond
     from lseg_serve.handler.responses import ServerInfo
     from tests.gaudi import workload
 
-    segmenter = workload.segmenter()
+    segmenter = workload.segmenter(None if most == 8 else most)
+    from habana_frameworks.torch.simulated import compiled_graphs, counts
+
     if not buckets:
         _forget_buckets(segmenter)
     if warm:
@@ -35,7 +35,7 @@ def _respond(requests: int, modes: tuple[str, ...], *, warm: bool, buckets: bool
     server = ServerInfo("lseg", "1", "hpu", 10**9)
     before, known = counts(), len(compiled_graphs())
     statuses: Counter[int] = Counter()
-    while batch := list(itertools.islice(stream, int(rng.integers(1, 9)))):
+    while batch := list(itertools.islice(stream, int(rng.integers(1, most + 1)))):
         statuses.update(response.status for response in respond(segmenter, batch, [{}] * len(batch), server))
     done = counts().since(before)
     return {
@@ -67,8 +67,9 @@ def _count_passes(segmenter: Any) -> Counter[str]:
 
 def _forget_buckets(segmenter: Any) -> None:
     """Labels, tokens, batches and features at the sizes that requests happen to have; images keep theirs."""
+    every = tuple(range(1, 9))
     shapes = replace(
-        segmenter.shapes, labels=None, tokens=None, pixels=None, text_batch=None, batches=tuple(range(1, 9))
+        segmenter.shapes, labels=None, tokens=None, pixels=None, text_batch=None, batches=every, image_batches=every
     )
     segmenter.shapes = segmenter.network.shapes = shapes
 
@@ -85,6 +86,18 @@ def test_2000_requests_of_every_kind_compile_nothing(tmp_path: Any) -> None:
 
 def _respond_warm(requests: int) -> dict[str, Any]:
     return _respond(requests, ("fast", "accurate"), warm=True, buckets=True)
+
+
+def test_single_requests_compile_nothing_with_the_graphs_of_single_images(tmp_path: Any) -> None:
+    done = run(_respond_singly, 300, SIMULATED_GAUDI_FOLDER=str(tmp_path), **STRICT)
+    print(f"{done}")
+    assert done["statuses"] == {200: 300}
+    assert done["compiles"] == 0, "\n".join(done["compiled"])
+    assert done["copies"] == done["passes"] > 0
+
+
+def _respond_singly(requests: int) -> dict[str, Any]:
+    return _respond(requests, ("fast", "accurate"), warm=True, buckets=True, most=1)
 
 
 def test_without_buckets_requests_wait_for_compilations(tmp_path: Any) -> None:

@@ -87,6 +87,17 @@ def test_the_list_can_be_changed() -> None:
     assert counts().fallbacks == {"aten::relu": 1}
 
 
+@simulated(SIMULATED_GAUDI_FALLBACK_OPS="argmax:int64")
+def test_an_operator_may_be_missing_for_one_type() -> None:
+    from habana_frameworks.torch.simulated import counts
+
+    x = image(1, 2, 4, 4)
+    x.argmax(1), x.int().argmax(1)
+    assert counts().fallbacks == {}
+    x.long().argmax(1)
+    assert counts().fallbacks == {"aten::argmax": 1}
+
+
 @simulated()
 def test_no_fall_back_while_a_graph_is_captured() -> None:
     from habana_frameworks.torch.hpu import wrap_in_hpu_graph_func

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
-from tests.gaudi.process import run, simulated
+from tests.gaudi.process import simulated
 
 
 def relu_at(width: int) -> torch.Tensor:
@@ -96,45 +93,3 @@ def test_changes_and_events_reach_their_listeners() -> None:
     relu_at(2)
     assert [name for name, _ in changes] == ["graph_compilation"] * 2
     assert len(events) == 1 and int(events[0]["duration"]) >= 0 and isinstance(events[0]["recipe"], str)
-
-
-@simulated()
-def test_metrics_can_be_written_to_a_file(tmp_path: Path) -> None:
-    from habana_frameworks.torch.hpu.metrics import metrics_dump
-
-    relu_at(1)
-    metrics_dump(str(tmp_path / "metrics.json"))
-    records = json.loads((tmp_path / "metrics.json").read_text())
-    assert {"metric_name", "triggered_by", "generated_on", "statistics"} == set(records[0])
-    assert records[0]["statistics"]["TotalNumber"] == 1
-
-
-def relu_and_exit() -> None:
-    import atexit
-
-    relu_at(1)
-    atexit._run_exitfuncs()  # a process of multiprocessing ends without them
-
-
-def import_and_exit() -> None:
-    import atexit
-
-    import habana_frameworks.torch.core  # noqa: F401
-    from habana_frameworks.torch.hpu import metrics  # noqa: F401
-
-    atexit._run_exitfuncs()
-
-
-def test_metrics_are_written_at_the_end_of_a_process_that_used_the_card(tmp_path: Path) -> None:
-    settings = {
-        "PT_HPU_LAZY_MODE": "1",
-        "SIMULATED_GAUDI_FOLDER": str(tmp_path / "cards"),
-        "PT_HPU_METRICS_FILE": str(tmp_path / "metrics.json"),
-    }
-    run(import_and_exit, **settings)
-    assert not (tmp_path / "metrics.json").exists()
-    for _ in range(2):
-        run(relu_and_exit, **settings)
-    assert {path.name for path in tmp_path.glob("metrics*")} == {"metrics.json", "metrics.json.1"}
-    records = json.loads((tmp_path / "metrics.json").read_text())
-    assert {record["triggered_by"] for record in records} == {"process_exit"}

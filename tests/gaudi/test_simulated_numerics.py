@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.gaudi.process import run, simulated
+from tests.gaudi.process import child, run, simulated
 
 
 def on_card(value: torch.Tensor) -> torch.Tensor:
@@ -88,3 +88,8 @@ def test_files_replace_the_lists(tmp_path: Path) -> None:
     assert run(dtypes, **settings) == ["torch.bfloat16"] * 3
     files = {"PT_HPU_AUTOCAST_LOWER_PRECISION_OPS_LIST": str(lower), "PT_HPU_AUTOCAST_FP32_OPS_LIST": str(single)}
     assert run(dtypes, **settings, **files) == ["torch.bfloat16", "torch.float32", "torch.float32"]
+    lower.write_text("matmul mm\n")  # a line is a name, and no operator has this one
+    assert run(dtypes, **settings, **files) == ["torch.float32", "torch.float32", "torch.float32"]
+    with child(dtypes, **settings, PT_HPU_AUTOCAST_LOWER_PRECISION_OPS_LIST=str(tmp_path / "absent")) as outcome:
+        assert outcome.value == ["torch.bfloat16"] * 3
+        assert "absent, which cannot be opened; the default list holds" in outcome.stderr

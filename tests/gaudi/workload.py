@@ -15,6 +15,7 @@ from tests.support.pictures import encoded, gradient, noise
 
 CONFIG = Config(
     device="hpu",
+    hpu_mode="lazy",
     static_image_size_params=StaticImageSizeParams(hw_ratios=((1, 1), (3, 4), (4, 3), (1, 2)), short_sizes=(64,)),
     accurate=AccurateParams(scales=(0.75, 1.25), crop_size=64, base_size=72, stride=48),
     hpu=HpuParams(bfloat16=False, recipe_cache=""),
@@ -34,9 +35,9 @@ _WORDS = (
 )
 
 
-def segmenter(**changes: object) -> Segmenter:
+def segmenter(most_images: int | None = None, **changes: object) -> Segmenter:
     """The small network on the simulated card, not yet warm."""
-    return Segmenter(random_network(SMALL), config=CONFIG.replaced(**changes))
+    return Segmenter(random_network(SMALL), config=CONFIG.replaced(**changes), most_images=most_images)
 
 
 def on_cpu() -> Segmenter:

@@ -298,14 +298,14 @@ def test_the_bundled_server_lets_nobody_in_from_outside() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("hpu_mode", 1, "hpu_mode is 1; accepted: lazy, graphs, eager"),
-        ("hpu_mode", "lazily", "hpu_mode is 'lazily'; accepted: lazy, graphs, eager"),
+        ("hpu_mode", 1, "hpu_mode is 1; accepted: auto, lazy, graphs, eager"),
+        ("hpu_mode", "lazily", "hpu_mode is 'lazily'; accepted: auto, lazy, graphs, eager"),
         ("fall_back", "yes", "fall_back is 'yes'; accepted: true, false"),
         ("dynamic_image_hw", [360], r"dynamic_image_hw is .*; accepted: \[height, width\]"),
         ("dynamic_image_hw", [360, "480"], r"dynamic_image_hw is \[360, '480'\]; accepted: .*, each a whole"),
         ("dynamic_image_hw", 360, "dynamic_image_hw is 360"),
-        ("hpu", [], "hpu is .*; accepted: bfloat16, batch_sizes"),
-        ("hpu", {"bf16": True}, "unknown key 'lseg.hpu.bf16'; accepted: batch_sizes, bfloat16"),
+        ("hpu", [], "hpu is .*; accepted: bfloat16, attention, batch_sizes"),
+        ("hpu", {"bf16": True}, "unknown key 'lseg.hpu.bf16'; accepted: attention, batch_sizes, bfloat16"),
         ("hpu", {"bfloat16": 1}, "hpu.bfloat16 is 1; accepted: true, false"),
         ("hpu", {"batch_sizes": 4}, "hpu.batch_sizes is 4; accepted: a list of whole numbers"),
         ("hpu", {"batch_sizes": [0]}, r"hpu.batch_sizes is \[0\]; accepted: a list of whole numbers from 1 to 64"),

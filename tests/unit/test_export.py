@@ -97,7 +97,7 @@ def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
 ) -> None:
     _, archive = exported
     names = archive.namelist()
-    assert {Path(name).suffix for name in names} == {".py", ".json", ".yaml", ".safetensors"}
+    assert {Path(name).suffix for name in names} == {".py", ".txt", ".json", ".yaml", ".safetensors"}
     weights = load_file(archive.extract("weights.safetensors", tmp_path))
     unwanted = ("clip_pretrained.visual", "logit_scale", "model.head", "model.norm", ".bn", "num_batches", "net.")
     assert not [key for key in weights if any(part in key for part in unwanted)]
@@ -107,7 +107,7 @@ def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
 def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.ZipFile]) -> None:
     _, archive = exported
     for package in ("model", "segmenter", "handler", "labelsets"):
-        for source in (PROJECT / package).rglob("*.py"):
+        for source in (one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt")):
             assert archive.read(f"lseg_serve/{source.relative_to(PROJECT).as_posix()}") == source.read_bytes()
     assert archive.read("lseg_handler.py") == archive.read("lseg_serve/handler/lseg_handler.py")
 

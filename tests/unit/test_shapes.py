@@ -12,6 +12,7 @@ import pytest
 from lseg_serve.model import Architecture
 from lseg_serve.segmenter.config import AccurateParams, Config, HpuParams, StaticImageSizeParams
 from lseg_serve.segmenter.engine.shapes import (
+    Graph,
     ImageGraph,
     ScoreGraph,
     Shapes,
@@ -19,6 +20,7 @@ from lseg_serve.segmenter.engine.shapes import (
     bounded_shapes,
     feature_pixels,
     label_buckets,
+    split,
 )
 from lseg_serve.segmenter.errors import ConfigError
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, make_buckets
@@ -55,16 +57,21 @@ def test_single_images_come_first() -> None:
     assert batches == sorted(batches)
 
 
-def test_everything_has_a_shape_that_is_listed() -> None:
-    shapes = _plan()
-    graphs = set(shapes.graphs())
-    for bucket, count, labels in itertools.product(shapes.image_buckets(), range(1, 20), range(1, 256)):
-        for batch in shapes.split(count):
-            assert ImageGraph(bucket, batch) in graphs
-            assert ScoreGraph(batch, shapes.label_count(labels), shapes.pixel_count(bucket)) in graphs
-    for tokens in range(2, 78):
-        assert shapes.text_batch is not None
-        assert TextGraph(shapes.text_batch, shapes.token_count(tokens)) in graphs
+@pytest.mark.parametrize("most_images", [None, 1, 3, 8])
+def test_everything_has_a_shape_that_is_listed_and_nothing_else_is(most_images: int | None) -> None:
+    shapes = bounded_shapes(Config(), Architecture(), most_images)
+    asked: set[Graph] = set()
+    images = range(1, 20 if most_images is None else most_images + 1)
+    whole = ((bucket, shapes.split_images(count)) for bucket in shapes.buckets for count in images)
+    windows = ((shapes.window, shapes.split_windows(count)) for count in range(1, 100))
+    for bucket, batches in (*whole, *windows):
+        for batch, labels in itertools.product(batches, range(1, 256)):
+            asked.add(ImageGraph(bucket, batch))
+            asked.add(ScoreGraph(batch, shapes.label_count(labels), shapes.pixel_count(bucket)))
+    assert shapes.text_batch is not None
+    asked |= {TextGraph(shapes.text_batch, shapes.token_count(tokens)) for tokens in range(2, 78)}
+    assert asked == set(shapes.graphs())
+    assert len(shapes.graphs()) == (18 if most_images == 1 else 22)
 
 
 def test_more_graphs_pad_less_until_nothing_is_padded() -> None:
@@ -121,7 +128,7 @@ def test_a_bound_that_cannot_be_kept_is_refused_with_what_could() -> None:
     ],
 )
 def test_images_are_split_into_the_cheapest_batches(batches: tuple[int, ...], count: int, expected: list[int]) -> None:
-    assert Shapes((), WINDOW, batches).split(count) == expected
+    assert split(count, batches) == expected
 
 
 @pytest.mark.parametrize(
@@ -151,8 +158,9 @@ def test_the_plan_is_printed() -> None:
         text=True,
         check=True,
     )
-    assert "22 graphs, of at most 25" in run.stdout
+    assert "18 graphs, of at most 22" in run.stdout
     assert "score 25920 pixels labels 255 batch 4" in run.stdout
+    assert "image 480x480 batch 4" in run.stdout and "image 480x640 batch 4" not in run.stdout
     assert [line.split()[:2] for line in run.stdout.splitlines() if "00x" in line and "MB" not in line][:2] == [
         ["300x400", "480x640"],
         ["6000x16", "864x480"],

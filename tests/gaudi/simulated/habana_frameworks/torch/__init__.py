@@ -1,5 +1,11 @@
 """`habana_frameworks.torch`, simulated on stock CPU torch: see tests/gaudi/README.md."""
 
-from habana_frameworks.torch import core, hpu
+import builtins
+import os
+
+if "SIMULATED_GAUDI_IMPORT_ERROR" in os.environ:
+    raise getattr(builtins, os.environ["SIMULATED_GAUDI_IMPORT_ERROR"])("libSynapse.so: cannot be loaded (simulated)")
+
+from habana_frameworks.torch import core, hpu  # noqa: E402
 
 __all__ = ["core", "hpu"]

@@ -107,23 +107,6 @@ def hpu_set_inference_env(model: nn.Module | None = None) -> nn.Module | None:
     return _set_env(model)
 
 
-def hpu_initialize(
-    model: nn.Module | None = None,
-    mark_only_scales_as_const: bool = False,
-    optimizer: Any = None,
-    args: Any = None,
-) -> None:
-    """The oldest name of what is called after moving the model to the card."""
-    _deprecated("hpu_inference_initialize")
-    _initialize(None if mark_only_scales_as_const else model)
-
-
-def hpu_reset_env() -> None:
-    """The oldest name of what undoes it."""
-    _deprecated("hpu_inference_reset_env")
-    _reset_env()
-
-
 def hpu_teardown_inference_env() -> None:
     """The name of 1.19 for what undoes it."""
     _deprecated("hpu_inference_reset_env")

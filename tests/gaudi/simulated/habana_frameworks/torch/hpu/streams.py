@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from habana_frameworks.torch.simulated.counts import TOTALS
+from habana_frameworks.torch.simulated.device import DEVICE
 from habana_frameworks.torch.simulated.recorder import RECORDER
 
 
 def synchronize(device: Any = None) -> None:
     """Run what is pending and wait for it."""
     RECORDER.cut("synchronize")
+    DEVICE.check()
     TOTALS.syncs += 1
 
 

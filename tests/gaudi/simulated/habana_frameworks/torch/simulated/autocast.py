@@ -7,6 +7,7 @@ operator decides. The list for float32 is known in part; a file can replace eith
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,13 @@ def register() -> None:
 
 
 def _listed(variable: str, default: list[str]) -> list[str]:
-    """The names in the file that the variable points to, one in a line, or the default."""
+    """The lines of the file that the variable points to, each a name, or the default."""
     path = os.environ.get(variable)
-    return Path(path).read_text(encoding="utf-8").split() if path else default
+    if path and not Path(path).is_file():
+        print(f"{variable} names {path}, which cannot be opened; the default list holds (simulated)", file=sys.stderr)
+    elif path:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    return default
 
 
 def _register(name: str, choose: _Choice) -> None:

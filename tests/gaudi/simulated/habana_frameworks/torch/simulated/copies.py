@@ -9,14 +9,17 @@ from torch import Tensor
 
 from habana_frameworks.torch.simulated import numerics
 from habana_frameworks.torch.simulated.counts import TOTALS
+from habana_frameworks.torch.simulated.device import DEVICE
 from habana_frameworks.torch.simulated.recorder import RECORDER
 from habana_frameworks.torch.simulated.tensor import HpuTensor
+from habana_frameworks.torch.utils.internal import is_lazy
 
 
 def read_back(tensor: HpuTensor, reason: str) -> Tensor:
     """The tensor's content for the host, after everything that computes it; the host waits."""
     if RECORDER.pending(tensor):
         RECORDER.cut(reason)
+    DEVICE.check()
     TOTALS.syncs += 1
     TOTALS.device_to_host += 1
     TOTALS.device_to_host_bytes += tensor.nbytes
@@ -24,11 +27,16 @@ def read_back(tensor: HpuTensor, reason: str) -> Tensor:
 
 
 def upload(target: HpuTensor, source: Tensor) -> None:
-    """Overwrite a tensor of the card with one of the host."""
+    """Overwrite a tensor of the card with one of the host.
+
+    A tensor without dimensions stays pending, as on torch_xla, and becomes a part of the next graph.
+    """
     if RECORDER.pending(target):
         RECORDER.cut("copy from the host")
     count_upload(source)
     target.host.copy_(numerics.as_stored(source))
+    if is_lazy() and target.dim() == 0:
+        RECORDER.record("constant", (str(source.dtype),), [], [], [target])
 
 
 def count_upload(source: Tensor) -> None:

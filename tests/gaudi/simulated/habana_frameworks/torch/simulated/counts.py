@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
 
 
 @dataclass
 class Counts:
-    """Totals of this process. Copies are counted with their bytes; a sync is a wait of the host for the device."""
+    """Totals of this process. Copies are counted with their bytes; a sync is a wait of the host for the device.
+
+    `types` has how often an operator ran in which type, as "bmm bfloat16": products, norms, softmax, resizes.
+    """
 
     compiles: int = 0
     compiled_operators: int = 0
@@ -15,6 +21,7 @@ class Counts:
     recipe_hits: int = 0
     recipe_misses: int = 0
     fallbacks: dict[str, int] = field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
     device_to_host: int = 0
     device_to_host_bytes: int = 0
     host_to_device: int = 0
@@ -25,13 +32,15 @@ class Counts:
 
     def since(self, earlier: Counts) -> Counts:
         """What was added since `earlier`."""
-        numbers = {
-            one.name: getattr(self, one.name) - getattr(earlier, one.name)
-            for one in fields(self)
-            if one.name != "fallbacks"
-        }
-        more = {name: count - earlier.fallbacks.get(name, 0) for name, count in self.fallbacks.items()}
-        return Counts(**numbers, fallbacks={name: count for name, count in more.items() if count})
+        return Counts(
+            **{one.name: _difference(getattr(self, one.name), getattr(earlier, one.name)) for one in fields(self)}
+        )
+
+
+def _difference(now: Any, before: Any) -> Any:
+    if not isinstance(now, dict):
+        return now - before
+    return {name: count - before.get(name, 0) for name, count in now.items() if count != before.get(name, 0)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,13 @@ GRAPHS: list[CompiledGraph] = []
 
 def counts() -> Counts:
     """A copy of the totals as they stand."""
-    return replace(TOTALS, fallbacks=dict(TOTALS.fallbacks))
+    return replace(TOTALS, fallbacks=dict(TOTALS.fallbacks), types=dict(TOTALS.types))
+
+
+def count_type(name: str, dtype: torch.dtype) -> None:
+    """Count that the operator `name` ran in `dtype`."""
+    key = f"{name} {str(dtype).removeprefix('torch.')}"
+    TOTALS.types[key] = TOTALS.types.get(key, 0) + 1
 
 
 def compiled_graphs() -> list[CompiledGraph]:
@@ -71,5 +86,5 @@ def compiled_graphs() -> list[CompiledGraph]:
 def reset_counts() -> None:
     """Set all totals to zero; recipes stay known."""
     for one in fields(TOTALS):
-        setattr(TOTALS, one.name, {} if one.name == "fallbacks" else 0)
+        setattr(TOTALS, one.name, {} if one.name in ("fallbacks", "types") else 0)
     GRAPHS.clear()

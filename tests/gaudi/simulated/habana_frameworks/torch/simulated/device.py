@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from threading import RLock
 
 import psutil
@@ -34,7 +35,7 @@ class Device:
 
     def __init__(self) -> None:
         self.card: Card | None = None
-        self._forked = False
+        self._forked = self._failed = False
         self._lock = RLock()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -63,6 +64,18 @@ class Device:
             if rank() == 0:
                 print(_banner(card), file=sys.stderr, flush=True)
         publish(EventId.DEVICE_ACQUIRED)
+
+    def check(self) -> None:
+        """Fail where the host waits for the card, if a file SIMULATED_GAUDI_FAULT_FILE is there, and ever after.
+
+        The file is removed: the card works again in another process.
+        """
+        fault = os.environ.get("SIMULATED_GAUDI_FAULT_FILE")
+        if fault and Path(fault).exists():
+            Path(fault).unlink()
+            self._failed = True
+        if self._failed:
+            raise RuntimeError("synStatus=26 [Generic failure] Synchronize failed (simulated)")
 
     def _after_fork(self) -> None:
         """The card stays with the parent: its lock lives on there when this process closes its copy of the file."""

@@ -32,7 +32,10 @@ _MISSING = frozenset(
 
 
 def missing_operators() -> frozenset[str]:
-    """Names without overload; SIMULATED_GAUDI_FALLBACK_OPS adds to them and SIMULATED_GAUDI_NATIVE_OPS removes."""
+    """Names without overload; SIMULATED_GAUDI_FALLBACK_OPS adds to them and SIMULATED_GAUDI_NATIVE_OPS removes.
+
+    A name with a type, as argmax:int64, is missing for inputs of that type only.
+    """
     added = os.environ.get("SIMULATED_GAUDI_FALLBACK_OPS", "").split(",")
     native = os.environ.get("SIMULATED_GAUDI_NATIVE_OPS", "").split(",")
     return (_MISSING | set(added)) - set(native)

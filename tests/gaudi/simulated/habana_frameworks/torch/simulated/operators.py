@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from habana_frameworks.torch.simulated import capture, copies, fallback, numerics, tracing
-from habana_frameworks.torch.simulated.counts import TOTALS
+from habana_frameworks.torch.simulated.counts import TOTALS, count_type
 from habana_frameworks.torch.simulated.recorder import RECORDER
 from habana_frameworks.torch.simulated.tensor import HpuTensor
 from habana_frameworks.torch.utils.internal import is_lazy
@@ -28,6 +28,10 @@ _ALIASES = frozenset(("detach", "alias", "lift_fresh"))
 _UNDECLARED_VIEWS = frozenset(("_unsafe_view", "_reshape_alias", *_ALIASES))
 # They make room and compute nothing.
 _EMPTY = frozenset(("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"))
+# What is counted by the type that it runs in.
+_TYPED = frozenset(
+    ("mm", "bmm", "addmm", "baddbmm", "convolution", "_softmax", "native_layer_norm", "upsample_bilinear2d")
+)
 # A host tensor of any shape may stand among their arguments.
 _TAKES_HOST_INDICES = frozenset(("index", "index_put", "index_put_", "_index_put_impl_"))
 
@@ -47,6 +51,7 @@ class _Traits:
     scalar_as_tensor: bool
     data_dependent: bool
     fallback: bool
+    fallback_types: frozenset[str]
     names: tuple[str, ...]
 
 
@@ -66,6 +71,9 @@ def _traits(operator: Any) -> _Traits:
         scalar_as_tensor=base in _SCALAR_AS_TENSOR,
         data_dependent=base in _DATA_DEPENDENT,
         fallback=base in fallback.missing_operators(),
+        fallback_types=frozenset(
+            kind for name, _, kind in (one.partition(":") for one in fallback.missing_operators()) if name == base
+        ),
         names=tuple(argument.name for argument in schema.arguments),
     )
 
@@ -136,7 +144,9 @@ def run_operator(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     elif traits.base == "gelu" and numerics.tanh_for_gelu():
         kwargs = {**kwargs, "approximate": "tanh"}
     call = _Call(traits, args, kwargs)
-    if traits.fallback or _arguments_need_host(traits, args, kwargs):
+    if traits.base in _TYPED:
+        count_type(traits.base, call.inputs[0].dtype)
+    if traits.fallback or _arguments_need_host(traits, args, kwargs) or _types_need_host(call):
         return _run_on_host(operator, call)
     if traits.data_dependent:
         return _run_data_dependent(operator, call)
@@ -156,6 +166,11 @@ def _arguments_need_host(traits: _Traits, args: tuple[Any, ...], kwargs: dict[st
     if traits.base not in fallback.CHECKED:
         return False
     return fallback.arguments_need_host(traits.base, {**dict(zip(traits.names, args, strict=False)), **kwargs})
+
+
+def _types_need_host(call: _Call) -> bool:
+    types = call.traits.fallback_types
+    return bool(types) and any(str(one.dtype).removeprefix("torch.") in types for one in call.inputs)
 
 
 def _run_on_host(operator: Any, call: _Call) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,9 +13,8 @@ from habana_frameworks.torch.hpu.metrics.metric import (
     RecipeCache,
     cache_metrics_enabled,
 )
-from habana_frameworks.torch.hpu.metrics.saver import MetricDumpFormat, Saver, dump
 
-__all__ = ["Metric", "MetricDumpFormat", "MetricNotFound", "metric_global", "metric_localcontext", "metrics_dump"]
+__all__ = ["Metric", "MetricNotFound", "metric_global", "metric_localcontext"]
 
 _KINDS: dict[str, type[Metric]] = {
     kind.metric_name: kind for kind in (GraphCompilation, CpuFallback, MemoryDefragmentation)
@@ -60,12 +58,3 @@ def metric_localcontext(name: str) -> Iterator[Metric]:
         yield metric
     finally:
         metric.stop()
-
-
-def metrics_dump(file_name: str, format: MetricDumpFormat = MetricDumpFormat.json) -> None:  # noqa: A002 - real name
-    """Write the metrics of the process to a file."""
-    dump(list(_GLOBAL.values()), file_name, format, "user")
-
-
-_SAVER = Saver(list(_GLOBAL.values()))
-atexit.register(_SAVER.at_exit)

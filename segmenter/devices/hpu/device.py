@@ -1,18 +1,12 @@
-"""Intel Gaudi (HPU): lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
+"""A Gaudi card: lazy mode, lazy mode with HPU graphs, or eager mode with torch.compile.
 
-`habana_frameworks` reads most of its environment variables when it is first imported. So it is imported only here,
-after these have been set.
-
-Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs, Mixed Precision).
+Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs), and the published source of the bridge.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
-import sys
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -20,23 +14,13 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from lseg_serve.model import Attend
 from lseg_serve.segmenter.config import Config, HpuParams
-from lseg_serve.segmenter.devices.base import Device, DeviceMemory, GraphCounts, Step
+from lseg_serve.segmenter.devices.base import Device, DeviceMemory, GraphCounts, Module, Step
 from lseg_serve.segmenter.devices.cards import CardClaim, claim_card
+from lseg_serve.segmenter.devices.hpu import bridge
+from lseg_serve.segmenter.devices.hpu.attention import choose_attention
 from lseg_serve.segmenter.errors import DeviceAbsentError, DeviceError
-
-_PACKAGE = "habana_frameworks.torch"
-
-# The operators that autocast may compute in bfloat16: those that take the most time. Gaudi's own list also has layer
-# norm and softmax, but in bfloat16 these lose lang-seg's accuracy. So they are on the second list, of operators that
-# stay in float32. These lists replace Gaudi's.
-_BFLOAT16_OPERATORS = """
-addmm addbmm baddbmm bmm conv2d conv_transpose2d linear matmul mm scaled_dot_product_attention
-"""
-_FLOAT32_OPERATORS = """
-batch_norm cosine_similarity div embedding exp layer_norm log_softmax logsumexp mean norm reciprocal rsqrt softmax
-truediv
-"""
 
 
 class HpuDevice(Device):
@@ -47,14 +31,14 @@ class HpuDevice(Device):
     compiles_each_shape = True
 
     def __init__(self, config: Config) -> None:
-        self.mode, self.params = config.hpu_mode, config.hpu
+        self.mode, self.params = bridge.mode_of(config.hpu_mode), config.hpu
         self.batch_sizes = self.params.batch_sizes
         # The first run captures a graph. The second one replays it, which compiles another graph to copy the inputs.
         self.runs_to_warm = 2 if self.mode == "graphs" else 1
         self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
         try:
-            _set_environment(self.mode, self.params, self.card)
-            self._core = _import_core(self.mode)
+            self._core = bridge.load(self.mode)
+            _set_environment(self.params, self.card)
             super().__init__()
             self._acquire()
         except BaseException:
@@ -64,23 +48,32 @@ class HpuDevice(Device):
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Whether Gaudi's package is missing, in words; None if it is installed.
-
-        The package is looked up but not imported, because its environment is not set yet.
-        """
-        try:
-            installed = importlib.util.find_spec(_PACKAGE) is not None
-        except ModuleNotFoundError:
-            installed = False
-        if installed:
+        """Whether Gaudi's package is missing, in words; None if it is installed."""
+        if bridge.installed():
             return None
-        return f"the package {_PACKAGE} is not installed; it comes with Intel Gaudi's PyTorch images, not from PyPI"
+        return (
+            f"the package {bridge.PACKAGE} is not installed; it comes with Intel Gaudi's PyTorch images, not from PyPI"
+        )
 
     def describe(self) -> str:
         """The card's model, its module and the mode."""
         module = "" if self.card is None else f", module {self.card.module}"
         precision = "bfloat16" if self.params.bfloat16 else "float32"
         return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
+
+    def place(self, module: Module) -> Module:
+        """Move the module's tensors to the card.
+
+        What the move leaves to be done is done here. Otherwise it would become a part of the first graph, which no
+        later one would equal.
+        """
+        placed = super().place(module)
+        self._core.mark_step()
+        return placed
+
+    def attention(self) -> Attend:
+        """Gaudi's fused attention, or products in the type of `reduced_precision` with a softmax in float32."""
+        return choose_attention(self.params)
 
     def prepare(self, step: Step, *, short: bool = False) -> Step:
         """`step`, captured or compiled as the mode demands; its graph ends where the step ends."""
@@ -105,6 +98,10 @@ class HpuDevice(Device):
         """Wait until the card has done all its work, compiling included."""
         self._hpu.synchronize()
 
+    def is_lost_by(self, error: BaseException) -> bool:
+        """Whether the driver gave up: a process cannot use its card again after that."""
+        return isinstance(error, RuntimeError) and "synStatus" in str(error)
+
     def memory(self) -> DeviceMemory:
         """The card's memory as its allocator counts it for this process, which is the only one on the card."""
         free, total = self._hpu.mem_get_info()
@@ -119,13 +116,13 @@ class HpuDevice(Device):
         )
 
     def _metric(self, name: str, figure: str) -> int:
-        metrics = importlib.import_module(f"{_PACKAGE}.hpu.metrics")
+        metrics = importlib.import_module(f"{bridge.PACKAGE}.hpu.metrics")
         metric = metrics.metric_global(name)
         return 0 if metric is None else int(dict(metric.stats())[figure])
 
     @property
     def _hpu(self) -> ModuleType:
-        return importlib.import_module(f"{_PACKAGE}.hpu")
+        return importlib.import_module(f"{bridge.PACKAGE}.hpu")
 
     def _acquire(self) -> None:
         """Occupy the card, to learn now whether it works: `is_available` is true even if all cards are busy."""
@@ -143,52 +140,14 @@ class HpuDevice(Device):
             _allow_shapes(self.params.max_graphs)
 
 
-def _set_environment(mode: str, params: HpuParams, card: CardClaim | None) -> None:
-    """Set the variables that Gaudi's packages read when they are imported or take the card."""
-    # Always set, because the default has changed between versions.
-    os.environ["PT_HPU_LAZY_MODE"] = "0" if mode == "eager" else "1"
+def _set_environment(params: HpuParams, card: CardClaim | None) -> None:
+    """Set the variables that the bridge reads when it takes the card."""
     if card is not None:
         os.environ["HLS_MODULE_ID"] = str(card.module)
     if params.recipe_cache:
         folder = Path(params.recipe_cache).expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("PT_HPU_RECIPE_CACHE_CONFIG", f"{folder},false,{params.recipe_cache_megabytes}")
-    os.environ.setdefault("PT_HPU_ENABLE_CACHE_METRICS", "1")
-    # Without this, the exact GELU is replaced by its tanh approximation.
-    os.environ.setdefault("PT_HPU_FORCE_TANH_FOR_GELU", "0")
-    if params.bfloat16:
-        _write_list("PT_HPU_AUTOCAST_LOWER_PRECISION_OPS_LIST", _BFLOAT16_OPERATORS)
-        _write_list("PT_HPU_AUTOCAST_FP32_OPS_LIST", _FLOAT32_OPERATORS)
-
-
-def _write_list(variable: str, operators: str) -> None:
-    """Write `operators` to a file, one a line, and name it in `variable`: autocast reads its lists this way."""
-    if variable in os.environ:
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="lseg-autocast-", suffix=".txt", delete=False) as file:
-        file.write("\n".join(operators.split()) + "\n")
-    os.environ[variable] = file.name
-
-
-def _import_core(mode: str) -> ModuleType:
-    """`habana_frameworks.torch.core`, which registers the device with torch.
-
-    Raises:
-        DeviceError: it cannot be imported, or it was imported before in another mode.
-    """
-    before = _PACKAGE in sys.modules
-    try:
-        core = importlib.import_module(f"{_PACKAGE}.core")
-        lazy = importlib.import_module(f"{_PACKAGE}.utils.internal").is_lazy()
-    except (ImportError, AssertionError, RuntimeError) as error:
-        raise DeviceError(f"{_PACKAGE} cannot be imported: {error}") from error
-    if lazy == (mode == "eager"):
-        raise DeviceError(
-            f"hpu_mode is {mode!r}, but {_PACKAGE} {'was imported before' if before else 'runs'} in "
-            f"{'lazy' if lazy else 'eager'} mode; set PT_HPU_LAZY_MODE={'0' if mode == 'eager' else '1'} and "
-            "PT_HPU_AUTOLOAD=0 in the environment that the server starts in"
-        )
-    return core
 
 
 def _set_inference(core: ModuleType) -> None:

@@ -1,0 +1,1 @@
+"""Extensions of the simulated `habana_frameworks.torch`."""
