@@ -194,6 +194,13 @@ def test_files_named_in_the_documents_exist() -> None:
         assert not [name for name in named if not (PROJECT / name).exists()], path.name
 
 
+def test_tests_named_in_the_documents_exist() -> None:
+    written = "".join(path.name + path.read_text(encoding="utf-8") for path in PROJECT.glob("tests/**/*.py"))
+    named = {name for path in RUN for name in re.findall(r"\btest_\w+(?:\.py)?", path.read_text(encoding="utf-8"))}
+    assert len(named) > 100
+    assert not [name for name in named if name not in written]
+
+
 def test_configuration_keys_named_in_the_documents_exist() -> None:
     config = Config()
     named = {key for path in RUN for key in re.findall(r"`(?:lseg\.)?((?:hpu|accurate)\.\w+)`", path.read_text())}

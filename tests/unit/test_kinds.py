@@ -75,6 +75,7 @@ FILES = {
     r"a NumPy array \(.npy\)": [_npy()],
     "an OpenEXR image": [b"v/1\1\2\0\0\0channels\0"],
     "a Radiance HDR image": [b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n"],
+    "a thumbnail of XV": [b"P7 332\n#END_OF_COMMENTS\n8 8 255\n" + bytes(64)],
     "a QOI image": [encoded(PICTURE, "QOI")],
     "a texture": [encoded(PICTURE, "DDS")],
     "a Macintosh icon": [encoded(Image.new("RGBA", (64, 64)), "ICNS")],

@@ -173,6 +173,22 @@ def test_a_targa_may_begin_at_the_top_or_at_the_bottom(orientation: int) -> None
     _close(encoded(PICTURE, "TGA", orientation=orientation), PICTURE, 0)
 
 
+def test_a_targa_whose_runs_go_beyond_its_rows_is_called_what_it_is() -> None:
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 10, 0, 0, 0, 0, 0, 4, 4, 24, 0x20)
+    data = header + b"\x8f" + bytes((10, 20, 30))  # one run of 16 pixels for 4 rows of 4
+    with pytest.raises(UnsupportedImageError, match="run lengths go beyond the ends of its rows"):
+        decode_image(data, LIMIT)
+
+
+def test_a_bmp_of_another_system_whose_compression_pillow_does_not_know_is_not_called_damaged() -> None:
+    header = struct.pack("<IiiHHIIiiII", 64, 4, 4, 1, 24, 4, 48, 0, 0, 0, 0) + bytes(
+        24
+    )  # OS/2's run lengths of 24 bits
+    data = b"BM" + struct.pack("<IHHI", 14 + 64 + 48, 0, 0, 14 + 64) + header + bytes(48)
+    with pytest.raises(UnsupportedImageError, match=r"Unsupported BMP compression|is not served"):
+        decode_image(data, LIMIT)
+
+
 # JPEG 2000
 
 

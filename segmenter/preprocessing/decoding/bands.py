@@ -111,7 +111,7 @@ def _range(samples: Samples, reading: Reading) -> tuple[float, float]:
         kind = samples.colors.dtype.name
         raise UnsupportedImageError(
             f"the image's {kind} values lie between {low:g} and {high:g}, and which of them are black and white is not"
-            f" known; say so in the field range, for instance range={low:g},{high:g}"
+            f" known; say so in the field range, for instance range={low:g},{max(high, low + 1):g}"
         )
     return found
 

@@ -89,6 +89,8 @@ def opened(data: bytes, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
         kinds = ", ".join(IMAGE_FORMATS)
         raise UnsupportedImageError(f"the {len(data)} bytes sent are not an image; accepted: {kinds}") from error
     except DAMAGED as error:
+        if str(error).lower().startswith("unsupported"):  # whole, but of a variant that Pillow does not know
+            raise UnsupportedImageError(f"the image is of a variant that is not served: {error}") from error
         raise InvalidImageError(f"the image is truncated or damaged: {error}") from error
 
 

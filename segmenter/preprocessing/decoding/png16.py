@@ -49,8 +49,10 @@ def decode_png_16(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> 
     count = numbers.shape[2]
     colors, alpha = shown_bands(count, [3] if count == 4 else [], reading)
     samples = Samples(numbers[..., colors], None if alpha is None else numbers[..., alpha])
-    mode = "RGB" if image.mode.startswith("RGB") else "L"
-    pixels = pixels_as_srgb(to_rgb(samples, reading), image.info.get("icc_profile"), mode)
+    pixels = to_rgb(samples, reading)
+    if reading == AS_IT_IS:  # a profile is for the picture's own colours
+        mode = "RGB" if image.mode.startswith("RGB") else "L"
+        pixels = pixels_as_srgb(pixels, image.info.get("icc_profile"), mode)
     return upright(pixels, exif_orientation(image))
 
 

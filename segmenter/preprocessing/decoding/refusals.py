@@ -79,6 +79,7 @@ REFUSED = (
     ),
     # Kinds that Pillow would decode too slowly, or whose programs few have.
     Refusal("a QOI image", _CONVERT, (b"qoif",)),
+    Refusal("a thumbnail of XV", "send the image itself", (b"P7 332",)),
     Refusal(
         "a PNG of an iPhone app (CgBI)",
         "let Xcode or pngcrush -revert-iphone-optimizations restore it",

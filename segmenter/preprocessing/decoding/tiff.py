@@ -82,8 +82,10 @@ def decode_tiff(data: bytes, max_pixels: int, reading: Reading = AS_IT_IS) -> Pi
     for_pillow = _is_for_pillow(directory, layout)
     if _has_numbers(directory, layout) and not (for_pillow and reading == AS_IT_IS):
         found = _samples(directory, layout, reading)
-        mode = "RGB" if found.colors.shape[2] == 3 else "L"
-        pixels = pixels_as_srgb(to_rgb(found, reading), directory.raw(Tag.ICC_PROFILE) or None, mode)
+        pixels = to_rgb(found, reading)
+        if reading == AS_IT_IS:  # a profile is for the picture's own colours
+            mode = "RGB" if found.colors.shape[2] == 3 else "L"
+            pixels = pixels_as_srgb(pixels, directory.raw(Tag.ICC_PROFILE), mode)
     elif for_pillow:
         pixels = read_again(_by_pillow(directory, layout), reading)
     else:
