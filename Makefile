@@ -55,7 +55,7 @@ test-oldest: $(OLDEST)/.ready
 
 $(OLDEST)/.ready: pyproject.toml
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' torch==2.6.0 torchvision==0.21.0
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java]' torch==2.6.0 torchvision==0.21.0
 	touch $@
 
 test-fast: lint

@@ -212,8 +212,8 @@ def quantized_input(x: Tensor, *, rectified: bool) -> tuple[Tensor, float, int]:
 
 
 def _convolution() -> Callable[..., Tensor]:
-    """oneDNN's convolution of 8-bit integers, by the name that the installed torch has for it."""
-    names = ("qconv_pointwise", "qconv2d_pointwise")  # the second until torch 2.6
+    """The convolution of 8-bit integers in oneDNN, by the name that the installed torch has for it."""
+    names = ("qconv_pointwise", "qconv2d_pointwise")  # torch 2.6 has only the second
     found: Callable[..., Tensor] = next(
         getattr(torch.ops.onednn, name) for name in names if hasattr(torch.ops.onednn, name)
     )
