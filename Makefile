@@ -1,7 +1,9 @@
-# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make lint
+# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make lint
 
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -21,7 +23,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve stop test test-bare test-fast lint format demo-model clean
+.PHONY: env serve stop test test-bare test-fast test-oldest lint format demo-model clean
 
 env: $(READY)
 
@@ -47,6 +49,15 @@ test: env
 test-bare:
 	tests/bare.sh 'make serve' 'make stop' 'make test'
 
+# The unit tests with the oldest Python and torch that this project runs on; about 6 GB, as PyPI's torch has CUDA in it.
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -m "unit and not slow"
+
+$(OLDEST)/.ready: pyproject.toml
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java]' torch==2.6.0 torchvision==0.21.0
+	touch $@
+
 test-fast: lint
 	$(BIN)/python -m pytest -m "unit and not slow"
 
@@ -66,4 +77,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) .run build mask.png model_store/lseg.mar

@@ -1,6 +1,7 @@
 """What the device reports of itself, as TorchServe metrics: `GET :8082/metrics`.
 
-Only numbers and the device's kind go into them: TorchServe drops a metric whose dimensions hold unusual characters.
+Only numbers and the device's short name go into them: TorchServe drops a metric whose dimensions hold unusual
+characters.
 """
 
 from __future__ import annotations
@@ -92,4 +93,4 @@ class DeviceMetrics:
 
     def _dimensions(self) -> list[Dimension]:
         """A new list each time: TorchServe appends to it."""
-        return [Dimension("Device", self._device.kind)]
+        return [Dimension("Device", self._device.short_name)]

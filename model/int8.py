@@ -7,6 +7,8 @@ integers, results float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from timm.layers import use_fused_attn
 from timm.models.vision_transformer import VisionTransformer
@@ -85,7 +87,7 @@ class Int8Conv2d(nn.Module):
         packed, zeros = self._packed
         x = x.contiguous(memory_format=torch.channels_last)
         integers, scale, zero_point = quantized_input(x, rectified=self.rectified)
-        out: Tensor = torch.ops.onednn.qconv_pointwise(
+        out: Tensor = _convolution()(
             integers,
             scale,
             zero_point,
@@ -207,6 +209,15 @@ def quantized_input(x: Tensor, *, rectified: bool) -> tuple[Tensor, float, int]:
     # x / scale + zero point. The half makes the conversion to integers, which truncates, round: two passes in all.
     shifted = torch.add(torch.tensor(zero_point + 0.5), x.float(), alpha=1 / scale)
     return (shifted.clamp_min_(0) if rectified else shifted).to(torch.uint8), scale, zero_point
+
+
+def _convolution() -> Callable[..., Tensor]:
+    """The convolution of 8-bit integers in oneDNN, by the name that the installed torch has for it."""
+    names = ("qconv_pointwise", "qconv2d_pointwise")  # torch 2.6 has only the second
+    found: Callable[..., Tensor] = next(
+        getattr(torch.ops.onednn, name) for name in names if hasattr(torch.ops.onednn, name)
+    )
+    return found
 
 
 def _zeros(scale: Tensor) -> Tensor:

@@ -132,15 +132,19 @@ class HpuParams(Section):
     recipe_cache: Annotated[
         str,
         Accepted("a folder without a comma, or '' for none"),
-        Field(pattern="^[^,]*$", description="Folder of compiled graphs, shared by all workers and the next start."),
+        Field(
+            pattern="^[^,]*$",
+            description="Folder of compiled graphs, shared by all workers and the next start. Each version of the"
+            " software, generation of cards and choice of settings has a folder in it.",
+        ),
     ] = "~/.cache/lseg/recipes"
     recipe_cache_megabytes: Annotated[
-        int, Field(ge=1, le=1_000_000, description="The most megabytes that `hpu.recipe_cache` takes.")
+        int, Field(ge=1, le=1_000_000, description="The most megabytes of each folder in `hpu.recipe_cache`.")
     ] = 4096
     card_locks: Annotated[
         str,
         Accepted("a folder"),
-        Field(min_length=1, description="Folder by which this user's workers agree who has which card."),
+        Field(min_length=1, description="Folder by which this user's workers on this host agree who has which card."),
     ] = "~/.cache/lseg/cards"
     warm_up_seconds: Annotated[
         int,

@@ -60,6 +60,8 @@ class Device(ABC):
     instead_of_int8 = torch.float32
     # The kind of device that was configured but cannot be used, if this one replaces it.
     instead_of: str | None = None
+    # Which of the machine's devices of its kind it is: a Gaudi's module, a GPU's index; None if nobody can tell.
+    unit: int | None = None
     # Whether the device has failed for good: only a new process can use it again.
     lost = False
 
@@ -81,8 +83,13 @@ class Device(ABC):
 
     @property
     def name(self) -> str:
-        """The kind, for responses. It says so if this device replaces one of another kind."""
-        return self.kind if self.instead_of is None else f"{self.kind} (no {self.instead_of})"
+        """The short name, for responses. It says so if this device replaces one of another kind."""
+        return self.short_name if self.instead_of is None else f"{self.short_name} (no {self.instead_of})"
+
+    @property
+    def short_name(self) -> str:
+        """The kind and the unit, such as hpu-3."""
+        return self.kind if self.unit is None else f"{self.kind}-{self.unit}"
 
     def place(self, module: Module) -> Module:
         """Move the module's tensors to the device."""

@@ -15,6 +15,10 @@ class CudaDevice(Device):
     prepares_each_shape = True
     instead_of_int8 = torch.bfloat16
 
+    def __init__(self, index: int | None = None) -> None:
+        super().__init__(index)
+        self.unit = index
+
     @classmethod
     def unavailable_reason(cls) -> str | None:
         """Why torch cannot use a GPU; None if it can."""

@@ -47,7 +47,7 @@ def _choose(changes: dict[str, object], import_before: bool = False) -> str:
 
 def test_the_installed_torch_decides_the_mode(tmp_path: Path) -> None:
     environment = {"PT_HPU_AUTOLOAD": "0", "SIMULATED_GAUDI_FOLDER": str(tmp_path)}
-    assert run(_choose, {"hpu_mode": "auto"}, **environment) == "hpu (GAUDI2, eager, float32)"
+    assert run(_choose, {"hpu_mode": "auto"}, **environment) == "hpu (GAUDI2, module unknown, eager, float32)"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,7 +65,7 @@ def test_a_bridge_that_was_loaded_with_other_settings_is_refused(mode: HpuMode, 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_bridge_that_was_loaded_with_the_settings_is_taken(mode: HpuMode, tmp_path: Path) -> None:
     environment = {**bridge.settings(mode), "SIMULATED_GAUDI_FOLDER": str(tmp_path)}
-    assert run(_choose, {"hpu_mode": mode}, True, **environment) == f"hpu (GAUDI2, {mode}, float32)"
+    assert run(_choose, {"hpu_mode": mode}, True, **environment) == f"hpu (GAUDI2, module unknown, {mode}, float32)"
 
 
 def _bare(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:

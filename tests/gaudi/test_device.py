@@ -49,7 +49,7 @@ def test_results_equal_those_of_the_cpu(hpu_mode: str, tmp_path: Path) -> None:
     assert done["agreement"] > 0.999
     assert done["compiles"] == 0
     assert (done["replays"] > 0) == (hpu_mode == "graphs")
-    assert done["device"] == f"hpu (GAUDI2, {hpu_mode}, float32)"
+    assert done["device"] == f"hpu (GAUDI2, module unknown, {hpu_mode}, float32)"
 
 
 def _bfloat16(attention: str) -> float:
@@ -216,7 +216,7 @@ def test_auto_takes_what_is_there_where_no_card_is(tmp_path: Path) -> None:
         ({"SIMULATED_GAUDI_CARDS": "0"}, "no Gaudi card was found"),
         (
             {"SIMULATED_GAUDI_FAIL_CARDS": "0", "HABANA_VISIBLE_MODULES": "0"},
-            r"cannot be used \(module 0\).*Generic failure",
+            r"no Gaudi card can be used \(module 0: .*Generic failure",
         ),
         ({"HABANA_VISIBLE_MODULES": "zero"}, "HABANA_VISIBLE_MODULES is 'zero'; accepted: module numbers"),
     ],
@@ -245,15 +245,51 @@ def test_processes_share_the_cards_and_a_dead_ones_card_is_free_again(tmp_path: 
 def test_a_card_that_could_not_be_used_is_free_for_the_next_worker(tmp_path: Path) -> None:
     """Also while the error is still held, and the half-made device with it."""
     from lseg_serve.segmenter.devices import HpuDevice
-    from lseg_serve.segmenter.devices.cards import claim_card
+    from lseg_serve.segmenter.devices.hpu.cards import take_card
     from lseg_serve.segmenter.errors import DeviceError
     from tests.gaudi.workload import CONFIG
 
-    with pytest.raises(DeviceError, match="cannot be used") as failure:
+    with pytest.raises(DeviceError, match="can be used") as failure:
         HpuDevice(CONFIG)
-    claim = claim_card(Path(CONFIG.hpu.card_locks).expanduser())
+    claim = take_card(Path(CONFIG.hpu.card_locks).expanduser(), lambda: None)
     assert claim is not None and claim.module == 0
     assert failure.value is not None
+
+
+def _described() -> tuple[str, str, int]:
+    """What the device calls itself, and the module that the simulated driver gave it."""
+    from lseg_serve.segmenter.devices import choose_device
+    from tests.gaudi.workload import CONFIG
+
+    device = choose_device(CONFIG)
+    from habana_frameworks.torch.simulated.device import DEVICE
+
+    assert DEVICE.card is not None
+    return device.name, device.describe(), DEVICE.card.module_id
+
+
+def test_a_card_that_a_stranger_holds_is_left_for_the_next_and_the_real_one_is_named(tmp_path: Path) -> None:
+    """The stranger has a home of its own, as another user or container has, and so other locks."""
+    settings = {**LAZY, "SIMULATED_GAUDI_CARDS": "2", "HABANA_VISIBLE_MODULES": "0,1"}
+    settings |= {"SIMULATED_GAUDI_FOLDER": str(tmp_path / "machine")}
+    with child(_hold, **settings, HOME=str(tmp_path / "stranger")) as stranger:
+        assert stranger.value == "module 0"
+        found = run(_described, **settings, HOME=str(tmp_path))
+        assert found == ("hpu-1", "hpu (GAUDI2, module 1, lazy, float32)", 1)
+        with child(_hold, **settings, HOME=str(tmp_path)) as second, child(_hold, **settings, HOME=str(tmp_path)) as no:
+            assert second.value == "module 1"
+            assert no.error is not None
+            assert "(module 0: synStatus=8 [Device not found]" in no.error
+            assert "; module 1: taken by another worker)" in no.error
+
+
+def test_a_card_that_the_environment_names_is_had_or_none(tmp_path: Path) -> None:
+    """Without a list of visible modules the driver would go on to any other card."""
+    settings = {**LAZY, "SIMULATED_GAUDI_CARDS": "2", "HLS_MODULE_ID": "0"}
+    settings |= {"SIMULATED_GAUDI_FOLDER": str(tmp_path / "machine")}
+    refusal = r"no Gaudi card can be used \(module 0: .*Device acquire failed"
+    with child(_hold, **settings, HOME=str(tmp_path / "stranger")), pytest.raises(AssertionError, match=refusal):
+        run(_described, **settings, HOME=str(tmp_path))
 
 
 _KEPT: list[Any] = []

@@ -100,7 +100,7 @@ def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer,
     for number, size in enumerate(SIZES):
         image = noise(*size, number)
         answer = _predict(server, image)
-        assert answer.headers["X-LSeg-Device"] == "hpu"
+        assert answer.headers["X-LSeg-Device"] == "hpu-0"
         mask = np.asarray(Image.open(io.BytesIO(answer.content)))
         assert (mask == cpu.segment(image, LABELS).mask).mean() > 0.999
     assert eventually(lambda: len(_compilations(server)) == len(SIZES), COPIED), _compilations(server)
@@ -121,7 +121,7 @@ def test_warm_up_tells_its_progress(server: LocalServer) -> None:
 def test_the_cards_metrics_are_published(server: LocalServer) -> None:
     _predict(server, noise(50, 50))
     text = requests.get(f"http://127.0.0.1:{server.addresses.metrics.port}/metrics", timeout=60).text
-    figures = dict(re.findall(r'^(LSeg\w+)\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE))
+    figures = dict(re.findall(r'^(LSeg\w+)\{Device="hpu-0",[^}]*\} ([\d.]+)', text, re.MULTILINE))
     assert float(figures["LSegGraphCompilations"]) >= 16
     assert float(figures["LSegRecipeCacheHits"]) > 0
     assert float(figures["LSegCpuFallbacks"]) == 0
@@ -178,7 +178,7 @@ def _all_ready(server: LocalServer) -> bool:
 
 def _holders(folder: Path) -> dict[str, int]:
     """The process that took each card last."""
-    return {path.stem: int(path.read_text() or 0) for path in (folder / "locks").glob("*.pid")}
+    return {path.stem: int(path.read_text() or 0) for path in (folder / "locks").glob("*/*.pid")}
 
 
 def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, folder: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, 
     with running(archive, folder / "second", **_environment(folder)) as second:
         _predict(second, noise(60, 60))
         text = requests.get(f"http://127.0.0.1:{second.addresses.metrics.port}/metrics", timeout=60).text
-        compiled = re.search(r'^LSegGraphCompilations\{Device="hpu",[^}]*\} ([\d.]+)', text, re.MULTILINE)
+        compiled = re.search(r'^LSegGraphCompilations\{Device="hpu-\d",[^}]*\} ([\d.]+)', text, re.MULTILINE)
         assert compiled is not None and float(compiled.group(1)) == 0
         again = re.search(r"Ready on hpu.* after ([\d.]+) s", _log(second))
         assert again is not None

@@ -74,15 +74,14 @@ def test_the_module_id_chooses_the_card(machine: dict[str, str]) -> None:
             assert failed_with(strict, ALL_TAKEN)
 
 
-def test_only_visible_modules_are_taken(machine: dict[str, str]) -> None:
+def test_without_a_module_id_visible_modules_count_for_nothing(machine: dict[str, str]) -> None:
     with child(acquire, **machine, HABANA_VISIBLE_MODULES="1") as first:
-        assert first.value == (1, True, 1)
-        with child(acquire, **machine, HABANA_VISIBLE_MODULES="1") as second:
-            assert failed_with(second, ALL_TAKEN)
+        assert first.value == (0, True, 2)
 
 
 def test_a_failing_card_says_generic_failure(machine: dict[str, str]) -> None:
-    with child(acquire, **machine, SIMULATED_GAUDI_FAIL_CARDS="1", HABANA_VISIBLE_MODULES="1") as outcome:
+    chosen = {"HABANA_VISIBLE_MODULES": "1", "HLS_MODULE_ID": "1"}
+    with child(acquire, **machine, SIMULATED_GAUDI_FAIL_CARDS="1", **chosen) as outcome:
         assert failed_with(outcome, FAILURE)
     with child(acquire, **machine, SIMULATED_GAUDI_FAIL_CARDS="1", HLS_MODULE_ID="0") as outcome:
         assert outcome.value[0] == 0

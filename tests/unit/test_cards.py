@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lseg_serve.segmenter.devices.cards import claim_card, visible_modules
+from lseg_serve.segmenter.devices.hpu.cards import CardClaim, take_card
+from lseg_serve.segmenter.devices.hpu.host import Host
 from lseg_serve.segmenter.errors import DeviceError
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from lseg_serve.segmenter.devices.cards import claim_card
-claim = claim_card(Path(sys.argv[1]))
+from lseg_serve.segmenter.devices.hpu.cards import take_card
+claim = take_card(Path(sys.argv[1]), lambda: None)
 print(claim.module, flush=True)
 sys.stdin.read()
 """
 
 
+def claim_card(folder: Path, host: Host | None = None) -> CardClaim | None:
+    """A card for one more worker, of a driver that refuses none; the environment is left as it was."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HLS_MODULE_ID", os.environ.get("HLS_MODULE_ID", ""))
+        return take_card(folder, lambda: None, host)
+
+
 @pytest.fixture(autouse=True)
 def _two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HLS_MODULE_ID", raising=False)
+    monkeypatch.setenv("HLS_MODULE_ID", "")  # so that it is as before after each test, whatever that sets
+    monkeypatch.delenv("HLS_MODULE_ID")
     monkeypatch.setenv("HABANA_VISIBLE_MODULES", "3,5")
 
 
@@ -87,13 +98,85 @@ def test_a_module_that_the_environment_names_is_the_only_one(tmp_path: Path, mon
 
 def test_cards_that_cannot_be_counted_are_left_to_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HABANA_VISIBLE_MODULES", "all")
-    if visible_modules():
-        pytest.skip("this machine has Gaudi cards")
-    assert claim_card(tmp_path) is None
+    assert claim_card(tmp_path, Host(tmp_path)) is None
 
 
 @pytest.mark.parametrize("value", ["a", "0,", "0;1"])
 def test_odd_module_numbers_are_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HABANA_VISIBLE_MODULES", value)
     with pytest.raises(DeviceError, match="accepted: module numbers such as 0,1"):
-        visible_modules()
+        Host().modules()
+
+
+def _refusing(*refused: int) -> Callable[[], None]:
+    """A driver that refuses some modules, because somebody has them who knows nothing of the locks."""
+
+    def acquire() -> None:
+        assert os.environ["HABANA_VISIBLE_MODULES"] == "3,5"
+        if int(os.environ["HLS_MODULE_ID"]) in refused:
+            raise DeviceError("Device acquire failed")
+
+    return acquire
+
+
+def test_a_card_that_the_driver_refuses_is_left_and_the_next_one_tried(tmp_path: Path) -> None:
+    mine = take_card(tmp_path, _refusing(3))
+    assert mine is not None and mine.module == 5
+    assert os.environ["HLS_MODULE_ID"] == "5"
+    del os.environ["HLS_MODULE_ID"]
+    with pytest.raises(DeviceError, match="module 3: Device acquire failed; module 5: taken by another worker"):
+        take_card(tmp_path, _refusing(3))
+    assert "HLS_MODULE_ID" not in os.environ
+    other = claim_card(tmp_path)
+    assert other is not None and other.module == 3, "it was not kept locked"
+
+
+def test_a_failure_that_no_card_has_is_not_tried_again(tmp_path: Path) -> None:
+    tries = []
+
+    def acquire() -> None:
+        tries.append(os.environ["HLS_MODULE_ID"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take_card(tmp_path, acquire)
+    assert tries == ["3"]
+    claim = claim_card(tmp_path)
+    assert claim is not None and claim.module == 3
+
+
+def _host(root: Path, boot: str, **modules: int) -> Host:
+    """A host with cards as the driver shows them: device file -> module."""
+    (root / "proc/sys/kernel/random").mkdir(parents=True)
+    (root / "proc/sys/kernel/random/boot_id").write_text(f"{boot}\n")
+    for name, module in modules.items():
+        card, device = root / "sys/class/accel" / name / "device", root / "dev/accel" / name
+        card.mkdir(parents=True)
+        device.parent.mkdir(parents=True, exist_ok=True)
+        device.touch()
+        (card / "module_id").write_text(f"{module}\n")
+        (card / "device_type").write_text("GAUDI2\n")
+    return Host(root)
+
+
+def test_hosts_that_share_the_folder_do_not_share_the_locks(tmp_path: Path) -> None:
+    """As over a home folder on a network's file system. Containers of one host have its boot in common, and share."""
+    here, there = _host(tmp_path / "here", "a"), _host(tmp_path / "there", "b")
+    claims = [claim_card(tmp_path / "locks", host) for host in (here, there, here)]
+    assert [claim.module for claim in claims if claim is not None] == [3, 3, 5]
+
+
+def test_the_driver_tells_which_modules_the_cards_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HABANA_VISIBLE_MODULES", "all")
+    host = _host(tmp_path, "a", accel0=5, accel1=2)
+    assert host.modules() == (2, 5)
+    assert host.generation == "GAUDI2"
+    (tmp_path / "dev/accel/accel1").unlink()  # a container without this card
+    assert host.modules() == (5,)
+
+
+def test_a_driver_that_tells_no_modules_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HABANA_VISIBLE_MODULES")
+    host = _host(tmp_path, "a", accel0=5)
+    (tmp_path / "sys/class/accel/accel0/device/module_id").unlink()
+    assert host.modules() == ()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pytest
 import tifffile
 from PIL import Image, ImageCms
@@ -387,6 +388,8 @@ MODES = [*((mode, "raw") for mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr")), (
     ("mode", "compression"), [*MODES, ("L", "jpeg"), ("RGB", "jpeg"), ("YCbCr", "jpeg"), ("CMYK", "jpeg")]
 )
 def test_what_pillow_knows_stays_as_pillow_shows_it(mode: str, compression: str) -> None:
+    if (mode, compression) == ("YCbCr", "raw") and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow 12, the last one for Python 3.10, cannot read the YCbCr that it writes")
     data = encoded(Image.fromarray(PICTURE).convert(mode), "TIFF", compression=compression)
     _shows(data, _pillows(data))
 

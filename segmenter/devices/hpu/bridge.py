@@ -88,6 +88,11 @@ def load(mode: HpuMode) -> ModuleType:
     return core
 
 
+def version() -> str:
+    """The version of the loaded bridge, such as 1.23.0.695."""
+    return str(getattr(importlib.import_module(PACKAGE), "__version__", "unknown"))
+
+
 def _is_lazy() -> bool:
     return bool(importlib.import_module(f"{PACKAGE}.utils.internal").is_lazy())
 

@@ -6,7 +6,6 @@ Sources: the Gaudi documentation (Runtime Flags, Inference Using HPU Graphs), an
 from __future__ import annotations
 
 import importlib
-import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +14,12 @@ import torch
 from torch import Tensor
 
 from lseg_serve.model import Attend
-from lseg_serve.segmenter.config import Config, HpuParams
+from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.devices.base import Device, DeviceMemory, GraphCounts, Module, Step
-from lseg_serve.segmenter.devices.cards import CardClaim, claim_card
 from lseg_serve.segmenter.devices.hpu import bridge
 from lseg_serve.segmenter.devices.hpu.attention import choose_attention
+from lseg_serve.segmenter.devices.hpu.cards import take_card
+from lseg_serve.segmenter.devices.hpu.recipes import use_recipe_cache
 from lseg_serve.segmenter.errors import DeviceAbsentError, DeviceError
 
 
@@ -35,16 +35,18 @@ class HpuDevice(Device):
         self.batch_sizes = self.params.batch_sizes
         # The first run captures a graph. The second one replays it, which compiles another graph to copy the inputs.
         self.runs_to_warm = 2 if self.mode == "graphs" else 1
-        self.card: CardClaim | None = claim_card(Path(self.params.card_locks).expanduser())
-        try:
-            self._core = bridge.load(self.mode)
-            _set_environment(self.params, self.card)
-            super().__init__()
-            self._acquire()
-        except BaseException:
-            if self.card is not None:
-                self.card.release()
-            raise
+        self._core = bridge.load(self.mode)
+        super().__init__()
+        if not self._hpu.is_available():
+            raise DeviceAbsentError(
+                "no Gaudi card was found: is the driver loaded, and the container started with one?"
+            )
+        use_recipe_cache(self.params, bridge.version())
+        self.card = take_card(Path(self.params.card_locks).expanduser(), _acquire)
+        self.unit = None if self.card is None else self.card.module
+        _set_inference(self._core)
+        if self.mode == "eager":
+            _allow_shapes(self.params.max_graphs)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -57,9 +59,9 @@ class HpuDevice(Device):
 
     def describe(self) -> str:
         """The card's model, its module and the mode."""
-        module = "" if self.card is None else f", module {self.card.module}"
+        module = "unknown" if self.unit is None else self.unit
         precision = "bfloat16" if self.params.bfloat16 else "float32"
-        return f"hpu ({self._hpu.get_device_name()}{module}, {self.mode}, {precision})"
+        return f"hpu ({self._hpu.get_device_name()}, module {module}, {self.mode}, {precision})"
 
     def place(self, module: Module) -> Module:
         """Move the module's tensors to the card.
@@ -124,30 +126,17 @@ class HpuDevice(Device):
     def _hpu(self) -> ModuleType:
         return importlib.import_module(f"{bridge.PACKAGE}.hpu")
 
-    def _acquire(self) -> None:
-        """Occupy the card, to learn now whether it works: `is_available` is true even if all cards are busy."""
-        if not self._hpu.is_available():
-            raise DeviceAbsentError(
-                "no Gaudi card was found: is the driver loaded, and the container started with one?"
-            )
-        try:
-            torch.zeros(1, device="hpu").cpu()
-        except (RuntimeError, AssertionError) as error:
-            asked = "any card" if self.card is None else f"module {self.card.module}"
-            raise DeviceError(f"the Gaudi card cannot be used ({asked}): {error}") from error
-        _set_inference(self._core)
-        if self.mode == "eager":
-            _allow_shapes(self.params.max_graphs)
 
+def _acquire() -> None:
+    """Occupy a card, to learn now whether it works: `is_available` is true even if all cards are busy.
 
-def _set_environment(params: HpuParams, card: CardClaim | None) -> None:
-    """Set the variables that the bridge reads when it takes the card."""
-    if card is not None:
-        os.environ["HLS_MODULE_ID"] = str(card.module)
-    if params.recipe_cache:
-        folder = Path(params.recipe_cache).expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("PT_HPU_RECIPE_CACHE_CONFIG", f"{folder},false,{params.recipe_cache_megabytes}")
+    Raises:
+        DeviceError: the driver refuses it; the message has the driver's words.
+    """
+    try:
+        torch.zeros(1, device="hpu").cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(str(error)) from error
 
 
 def _set_inference(core: ModuleType) -> None:

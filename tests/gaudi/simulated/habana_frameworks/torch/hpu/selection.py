@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from habana_frameworks.torch.simulated.cards import visible_modules
 from habana_frameworks.torch.simulated.environment import Machine, numbers
 
 _CARDS_IN_A_BOX = 8
@@ -16,10 +15,10 @@ _count: int | None = None
 
 
 def device_count() -> int:
-    """Cards that this process may use, whether free or not; counted once."""
+    """The machine's cards, whether free or not and whether visible or not; counted once."""
     global _count
     if _count is None:
-        _count = len(visible_modules(Machine.from_environment()))
+        _count = Machine.from_environment().cards
     return _count
 
 

@@ -156,8 +156,8 @@ class Recipes:
 
 
 def _name(key: Hashable) -> str:
-    """The same in every process with the same software and mode."""
-    text = repr((SOFTWARE, is_lazy(), key))
+    """The same in every process with the same mode, whatever its software and its other settings."""
+    text = repr((is_lazy(), key))
     return f"recipe_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
