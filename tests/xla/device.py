@@ -80,11 +80,10 @@ class XlaDevice(Device):
         return GraphCounts(
             compilations=0 if compiled is None else compiled[0],
             cache_hits=xla_metrics.counter_value("CachedCompile") or 0,
-            fallbacks=sum(fallbacks().values()),
+            fallbacks=sum(self.fallback_counts().values()),
         )
 
-
-def fallbacks() -> dict[str, int]:
-    """How often each operator ran on the host, because XLA does not have it."""
-    names = (name for name in xla_metrics.counter_names() if name.startswith("aten::"))
-    return {name: xla_metrics.counter_value(name) or 0 for name in names}
+    def fallback_counts(self) -> dict[str, int]:
+        """XLA's counters of operators that it does not have."""
+        names = (name for name in xla_metrics.counter_names() if name.startswith("aten::"))
+        return {name: xla_metrics.counter_value(name) or 0 for name in names}

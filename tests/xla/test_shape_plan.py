@@ -48,12 +48,10 @@ def _small(requests: int, bfloat16: bool, cut: bool) -> dict[str, Any]:
     """Random requests through the handler, in all formats and both modes, in batches of 1 to 8."""
     from lseg_serve.handler.pipeline import respond
     from lseg_serve.handler.responses import ServerInfo
-    from tests.xla.device import XlaDevice, fallbacks
+    from tests.xla.device import XlaDevice
 
     config = workload.CONFIG.replaced(hpu=workload.CONFIG.hpu.replaced(bfloat16=bfloat16))
-    segmenter = Segmenter(
-        random_network(SMALL), config=config, device=XlaDevice(config, cut_after_placement=cut)
-    )
+    segmenter = Segmenter(random_network(SMALL), config=config, device=XlaDevice(config, cut_after_placement=cut))
     placed = segmenter.device.graph_counts()
     segmenter.warm_up()
     warm = segmenter.device.graph_counts()
@@ -73,7 +71,7 @@ def _small(requests: int, bfloat16: bool, cut: bool) -> dict[str, Any]:
             warm_up=warm.compilations - placed.compilations,
             afterwards=after.compilations - warm.compilations,
             cached=after.cache_hits - warm.cache_hits,
-            fallbacks=fallbacks(),
+            fallbacks=segmenter.device.fallback_counts(),
             statuses=dict(statuses),
             score_difference=difference,
             agreement=agreement,
@@ -92,14 +90,12 @@ def _published(preset: str, arch_option: int) -> dict[str, Any]:
     """A network of published size with random weights, in the default configuration, one image at a time."""
     import torch
 
-    from tests.xla.device import XlaDevice, fallbacks
+    from tests.xla.device import XlaDevice
 
     torch.set_num_threads(2)
     architecture = replace(PRESETS[preset], arch_option=arch_option, block_depth=2 if arch_option else 0)
     config = Config().replaced(hpu=Config().hpu.replaced(bfloat16=False))
-    segmenter = Segmenter(
-        random_network(architecture), config=config, device=XlaDevice(config), most_images=1
-    )
+    segmenter = Segmenter(random_network(architecture), config=config, device=XlaDevice(config), most_images=1)
     placed = segmenter.device.graph_counts()
     segmenter.warm_up()
     warm = segmenter.device.graph_counts()
@@ -110,7 +106,7 @@ def _published(preset: str, arch_option: int) -> dict[str, Any]:
     jobs.append(Job(noise(60, 80), ["cat", "grass"], mode="accurate"))
     found = [segmenter.segment_batch([job])[0] for job in jobs]
     after = segmenter.device.graph_counts()
-    used = fallbacks()
+    used = segmenter.device.fallback_counts()
     on_cpu = Segmenter(random_network(architecture), config=config.replaced(device="cpu"))
     compared = [0, len(jobs) - 1] if arch_option == 0 else [0]
     difference, agreement = _compared(
