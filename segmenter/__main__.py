@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lseg_serve.model import Architecture, CheckpointError
+from lseg_serve.model import Architecture
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.segmenter.archive import Archive
 from lseg_serve.segmenter.check.command import add_options, run
@@ -28,7 +28,7 @@ from lseg_serve.segmenter.engine.shapes import (
     feature_pixels,
     split,
 )
-from lseg_serve.segmenter.errors import ArchiveError, ConfigError, SegmenterError
+from lseg_serve.segmenter.errors import ArchiveError, ConfigError, DeviceError, SegmenterError
 from lseg_serve.segmenter.preprocessing.buckets import choose_bucket
 
 # Height and width of what cameras, phones, screens and scanners make, and ADE20K's median.
@@ -72,7 +72,7 @@ def main() -> None:
 def _check_device(options: argparse.Namespace) -> None:
     try:
         passed = run(options)
-    except (SegmenterError, CheckpointError, ValueError, OSError) as error:
+    except (SegmenterError, ArchiveError, ConfigError, DeviceError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.exit(0 if passed else 1)
 

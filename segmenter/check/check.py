@@ -117,7 +117,7 @@ def _served(segmenter: Segmenter, requests: int, most_images: int) -> list[Check
 
 def _agreement(segmenter: Segmenter, on_cpu: Segmenter) -> Check:
     """Scores and masks of pictures against the CPU's."""
-    jobs = picture_jobs()
+    jobs = picture_jobs(segmenter.config.max_labels)
     differences, shares = [], []
     for job in jobs:
         found, expected = segmenter.segment_batch([job])[0], on_cpu.segment_batch([job])[0]
@@ -127,8 +127,8 @@ def _agreement(segmenter: Segmenter, on_cpu: Segmenter) -> Check:
     return Check(
         "accuracy against the CPU",
         share >= _LEAST_AGREEMENT,
-        f"masks of {len(jobs)} pictures agree on {share:.2%} of the pixels, at least {_LEAST_AGREEMENT:.1%} are wanted; "
-        f"scores differ by up to {max(differences):.1e}",
+        f"masks of {len(jobs)} pictures agree on {share:.2%} of the pixels, of at least {_LEAST_AGREEMENT:.1%}; scores "
+        f"differ by up to {max(differences):.1e}",
     )
 
 

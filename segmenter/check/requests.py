@@ -32,9 +32,9 @@ def random_jobs(count: int, most_labels: int, seed: int = 0) -> Iterator[Job]:
         yield Job(image, labels, mode="accurate" if number % _ACCURATE == 0 else "fast")
 
 
-def picture_jobs() -> list[Job]:
-    """The bundled pictures and photos, with a dozen labels."""
-    return [Job(decode_image((bundled() / name).read_bytes(), 10**8), _LABELS) for name in _PICTURES]
+def picture_jobs(most_labels: int) -> list[Job]:
+    """The bundled pictures and photos, with a dozen labels or at most so many."""
+    return [Job(decode_image((bundled() / name).read_bytes(), 10**8), _LABELS[:most_labels]) for name in _PICTURES]
 
 
 def bundled() -> Path:
