@@ -73,8 +73,10 @@ def _enough_shapes() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_enough_shapes")
-@pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("architecture", [SMALL, SMALL_RESNET], ids=["vit", "resnet"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "bfloat16"), [(SMALL, True), (SMALL_RESNET, False)], ids=["vit bfloat16", "resnet float32"]
+)
 def test_each_planned_shape_is_one_graph_and_requests_need_no_other(architecture: Architecture, bfloat16: bool) -> None:
     config = workload.CONFIG.replaced(hpu=workload.CONFIG.hpu.replaced(bfloat16=bfloat16))
     device = CountingDevice(config)
