@@ -131,7 +131,8 @@ def _published(preset: str, arch_option: int) -> dict[str, Any]:
 def _print(name: str, found: Found) -> None:
     print(
         f"\n{name}: {found.planned} graphs planned, {found.placement} compiled in placement, "
-        f"{found.warm_up} in warm-up, {found.afterwards} afterwards ({found.cached} found compiled); on the host: {found.fallbacks or 'none'}; "
+        f"{found.warm_up} in warm-up, {found.afterwards} afterwards ({found.cached} found compiled); "
+        f"on the host: {found.fallbacks or 'none'}; "
         f"{found.statuses or ''} scores differ from the CPU's by up to {found.score_difference:.1e}, "
         f"masks agree on {found.agreement:.2%}"
     )
