@@ -1,4 +1,4 @@
-# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make lint
+# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -6,6 +6,8 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+XLA_VENV := .venv-xla
+XLA_READY := $(XLA_VENV)/.ready
 
 # The server, its client and the tests talk over loopback, which a proxy for the internet cannot reach. Programs prefer
 # either spelling, so both get the same value.
@@ -23,7 +25,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve stop test test-bare test-fast test-oldest lint format demo-model clean
+.PHONY: env serve stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
 
 env: $(READY)
 
@@ -44,6 +46,17 @@ stop: env
 # Everything, against real servers too, with the share of lines that was run. CI has a floor for it, in .ci/run.
 test: env
 	$(BIN)/python -m pytest --cov
+
+# The plan of shapes on a lazy engine, which needs a torch of its own. XLA_TESTS='-m "not slow"' leaves large networks out.
+test-xla: $(XLA_READY)
+	$(XLA_VENV)/bin/python -m pytest tests/xla -s $(XLA_TESTS)
+
+$(XLA_READY): pyproject.toml requirements.lock tests/xla/requirements.txt
+	test -x $(XLA_VENV)/bin/python || $(PYTHON) -m venv $(XLA_VENV)
+	grep -vE '^(torch|torchvision|triton|nvidia-.*)==' requirements.lock > $(XLA_VENV)/constraints.txt
+	$(XLA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(XLA_VENV)/constraints.txt \
+		--requirement tests/xla/requirements.txt --editable .
+	touch $@
 
 # The same and `make serve` on a bare Debian in a folder; as root, where debootstrap is at hand.
 test-bare:
@@ -77,4 +90,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(XLA_VENV) .run build mask.png model_store/lseg.mar

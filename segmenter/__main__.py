@@ -1,6 +1,7 @@
 """`python -m segmenter buckets`: the shapes that a worker would compile on Gaudi, and what they waste.
 
 `python -m segmenter configuration`: every key of model-config.yaml, as docs/configuration.md has them.
+`python -m segmenter check-device`: whether the device here computes as it should, and how fast.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from lseg_serve.model import Architecture
 from lseg_serve.model.detection import detect_architecture
 from lseg_serve.segmenter.archive import Archive
+from lseg_serve.segmenter.check.command import add_options, run
 from lseg_serve.segmenter.config import Config, table
 from lseg_serve.segmenter.config.document import read_document
 from lseg_serve.segmenter.config.torchserve import ModelConfigFile
@@ -26,7 +28,7 @@ from lseg_serve.segmenter.engine.shapes import (
     feature_pixels,
     split,
 )
-from lseg_serve.segmenter.errors import ArchiveError, ConfigError
+from lseg_serve.segmenter.errors import ArchiveError, ConfigError, DeviceError, SegmenterError
 from lseg_serve.segmenter.preprocessing.buckets import choose_bucket
 
 # Height and width of what cameras, phones, screens and scanners make, and ADE20K's median.
@@ -48,9 +50,13 @@ def main() -> None:
     buckets.add_argument("--size", action="append", metavar="HxW", help="an image size; repeat for more than one")
     configuration = commands.add_parser("configuration", help="every key of model-config.yaml, as Markdown")
     configuration.add_argument("page", type=Path, nargs="?", help="a page to write them into; without it, printed")
+    add_options(commands.add_parser("check-device", help="try the device here, and print a report"))
     options = parser.parse_args()
     if options.command == "configuration":
         _write_configuration(options.page)
+        return
+    if options.command == "check-device":
+        _check_device(options)
         return
     try:
         document = read_document(options.config)
@@ -61,6 +67,14 @@ def main() -> None:
     except (ArchiveError, ConfigError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write("\n".join(_report(shapes, architecture, sizes, config.hpu.max_graphs)) + "\n")
+
+
+def _check_device(options: argparse.Namespace) -> None:
+    try:
+        passed = run(options)
+    except (SegmenterError, ArchiveError, ConfigError, DeviceError, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    sys.exit(0 if passed else 1)
 
 
 def _write_configuration(page: Path | None) -> None:

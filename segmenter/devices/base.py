@@ -143,3 +143,7 @@ class Device(ABC):
     def graph_counts(self) -> GraphCounts | None:
         """The counts of graphs so far; None if the device does not compile graphs."""
         return None
+
+    def fallback_counts(self) -> dict[str, int]:
+        """How often each operator ran on the host, because the device does not have it; as far as the device tells."""
+        return {}

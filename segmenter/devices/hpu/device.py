@@ -9,6 +9,7 @@ import importlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,10 +118,19 @@ class HpuDevice(Device):
             fallbacks=self._metric("cpu_fallback", "TotalNumber"),
         )
 
+    def fallback_counts(self) -> dict[str, int]:
+        """Operators that ran on the host, from Gaudi's own metric."""
+        return dict(self._stats("cpu_fallback").get("FallbackOps", {}))
+
     def _metric(self, name: str, figure: str) -> int:
+        stats = self._stats(name)
+        return int(stats[figure]) if stats else 0
+
+    def _stats(self, name: str) -> dict[str, Any]:
+        """The figures of a metric; none where this version does not have it."""
         metrics = importlib.import_module(f"{bridge.PACKAGE}.hpu.metrics")
         metric = metrics.metric_global(name)
-        return 0 if metric is None else int(dict(metric.stats())[figure])
+        return {} if metric is None else dict(metric.stats())
 
     @property
     def _hpu(self) -> ModuleType:
