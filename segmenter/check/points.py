@@ -90,8 +90,8 @@ def _tried(device: Device, point: _Point) -> Check:
     before = device.graph_counts()
     try:
         found = device.to_host(point.operation(*map(device.to_device, point.inputs))).double()
-    except Exception as error:  # whatever a device's software raises is what is looked for
-        return Check(point.name, False, f"{type(error).__name__}: {error}".split("\n")[0], point.needed)
+    except Exception as failure:  # whatever a device's software raises is what is looked for
+        return Check(point.name, False, f"{type(failure).__name__}: {failure}".split("\n")[0], point.needed)
     after = device.graph_counts()
     if before is not None and after is not None and after.fallbacks > before.fallbacks:
         return Check(point.name, False, "runs on the host", point.needed)

@@ -28,6 +28,6 @@ def test_xla_passes_but_for_one_resize_that_it_computes_wrong() -> None:
     assert found["compilations after warm-up"] == "0 in 20 requests"
     assert found["operators on the host"] == "0 calls since the start"
     assert report["device"].startswith("xla (torch_xla 2.9")
-    # torch_xla 2.9 resizes wrong where corners are not aligned: by an error of the order of the values themselves.
+    # torch_xla 2.9 resizes 12x12 to 15x20, corners not aligned, with an error as large as the values themselves.
     failed = [check["name"] for check in report["checks"] if check["needed"] and not check["passed"]]
     assert failed == ["resize of positions"], report["lines"]
