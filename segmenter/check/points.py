@@ -51,6 +51,7 @@ def _points(device: Device) -> Iterator[_Point]:
     yield _Point("softmax", lambda x: torch.softmax(x, -1), (8 * rows,), 1e-5)
     yield _Point("layer norm", lambda x: F.layer_norm(x, (512,)), (rows,), 1e-5)
     yield _Point("resize in float32", _resized, (image,), 1e-5)
+    yield _Point("resize of positions", _positions, (random(1, 32, 12, 12),), 1e-5)
     yield _Point("resize in bfloat16", _resized, (image.bfloat16(),), 2e-2, needed=False)
     yield _Point("attention in bfloat16", device.attention() or F.scaled_dot_product_attention, heads, 3e-2)
     yield _Point("argmax of int32", lambda x: x.argmax(-1), (tokens.int(),), 0.0)
@@ -64,6 +65,11 @@ def _points(device: Device) -> Iterator[_Point]:
 
 def _resized(image: Tensor) -> Tensor:
     return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def _positions(grid: Tensor) -> Tensor:
+    """As the image encoder does it, corners not aligned: torch_xla 2.9 computes this one wrong."""
+    return F.interpolate(grid, size=(15, 20), mode="bilinear", align_corners=False)
 
 
 def _transposed(image: Tensor, weight: Tensor) -> Tensor:
@@ -84,8 +90,8 @@ def _tried(device: Device, point: _Point) -> Check:
     before = device.graph_counts()
     try:
         found = device.to_host(point.operation(*map(device.to_device, point.inputs))).double()
-    except Exception as error:  # whatever a device's software raises is what is looked for
-        return Check(point.name, False, f"{type(error).__name__}: {error}".split("\n")[0], point.needed)
+    except Exception as failure:  # whatever a device's software raises is what is looked for
+        return Check(point.name, False, f"{type(failure).__name__}: {failure}".split("\n")[0], point.needed)
     after = device.graph_counts()
     if before is not None and after is not None and after.fallbacks > before.fallbacks:
         return Check(point.name, False, "runs on the host", point.needed)

@@ -22,7 +22,7 @@ class _Recorder(TorchDispatchMode):
     """Counts operators with the type of their first tensor."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def __torch_dispatch__(
