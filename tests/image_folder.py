@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import re
 import sys
@@ -38,6 +39,7 @@ from lseg_serve.client import session_for
 _FIRST = 100
 _MOST_GROWTH = 50_000_000  # bytes
 _SECONDS_TO_SETTLE = 3
+_MOST_PAGES = 10
 _LABELS = "sky,grass,house,other"
 
 
@@ -143,7 +145,8 @@ def _of_largest_page(data: bytes) -> Iterator[tuple[int, int]]:
     """Width and height of the largest page of a TIFF, or of a picture inside a page, upright."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            pages = [page for first in file.pages for page in (first, *(first.pages or ()))]
+            firsts = itertools.islice(file.pages, _MOST_PAGES)  # a damaged file may have pages without end
+            pages = [page for first in firsts for page in (first, *itertools.islice(first.pages or (), _MOST_PAGES))]
             page = max(pages, key=lambda page: page.imagewidth * page.imagelength)
             turned = page.tags.valueof(274, 1) >= 5  # of the tag Orientation, those that exchange the sides
     except Exception:  # noqa: BLE001 - a foreign file can raise anything

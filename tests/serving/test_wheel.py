@@ -43,6 +43,7 @@ DATA = (
     "demo/pictures",
     "demo/weights",
     "labelsets",
+    "segmenter/devices/hpu",
 )
 # What `python -m lseg_serve.server start` does, on ports of its own.
 START = """

@@ -113,17 +113,19 @@ def test_cards_are_kept_apart_without_the_modules_of_posix(tmp_path: Path) -> No
     program = f"""
 {HIDDEN}{SOFT}
 from pathlib import Path
-os.environ["HABANA_VISIBLE_MODULES"] = "3,5"
-os.environ.pop("HLS_MODULE_ID", None)
-from lseg_serve.segmenter.devices.cards import claim_card
+from lseg_serve.segmenter.devices.hpu.cards import take_card
 from lseg_serve.segmenter.errors import DeviceError
-first, second = claim_card(Path(sys.argv[1])), claim_card(Path(sys.argv[1]))
+def taken():
+    os.environ["HABANA_VISIBLE_MODULES"] = "3,5"
+    os.environ.pop("HLS_MODULE_ID", None)
+    return take_card(Path(sys.argv[1]), lambda: None)
+first, second = taken(), taken()
 try:
-    claim_card(Path(sys.argv[1]))
+    taken()
 except DeviceError as error:
     print(first.module, second.module, error)
 first.release()
-print(claim_card(Path(sys.argv[1])).module)
+print(taken().module)
 """
     lines = _run(program, str(tmp_path)).splitlines()
     assert lines[0].startswith("3 5 all 2 Gaudi cards (modules 3, 5) are taken")
