@@ -5,7 +5,7 @@ For folders of other projects' test images, which are not part of this one. What
 - no response of 5xx;
 - every mask has the size of the picture as an independent reader (Pillow, OpenCV, tifffile) shows it, upright;
 - one worker process from the first to the last, whose memory at the end is within 50 MB of that after the first
-  hundred files.
+  hundred files, if its feature cache is off (`feature_cache_megabytes: 0`); else the cache may grow as well.
 
 Refusals are printed, one line for each message with the files it was said of, to be read by a person.
 """
