@@ -14,8 +14,8 @@ from PIL import Image
 
 from lseg_serve.segmenter import Config, Segmenter
 from lseg_serve.server import LocalServer
-from tests.serving.conftest import export_archive, running
-from tests.support.pictures import encoded, noise
+from tests.serving.conftest import export_archive, predicted, running
+from tests.support.pictures import noise
 from tests.support.waiting import eventually
 
 LABELS = ("sky", "tree", "a red car", "other")
@@ -31,7 +31,7 @@ def test_several_workers_share_one_gpu(kind: str, small_checkpoint: Path, tmp_pa
         assert eventually(lambda: _ready(server) == WORKERS, 300), server.workers("lseg")
         images = [noise(60 + 7 * number, 90, number) for number in range(9)]
         with ThreadPoolExecutor(WORKERS) as pool:
-            answers = list(pool.map(lambda image: _predict(server, image), images))
+            answers = list(pool.map(lambda image: predicted(server, LABELS, image), images))
         for image, answer in zip(images, answers, strict=True):
             assert answer.headers["X-LSeg-Device"] == {"cuda": "cuda-0"}.get(kind, kind)
             mask = np.asarray(Image.open(io.BytesIO(answer.content)))
@@ -42,7 +42,7 @@ def test_several_workers_share_one_gpu(kind: str, small_checkpoint: Path, tmp_pa
         killed = server.workers("lseg")[0]["pid"]
         psutil.Process(killed).kill()
         assert eventually(lambda: killed not in _processes(server) and _ready(server) == WORKERS, 300)
-        _predict(server, images[0])
+        predicted(server, LABELS, images[0])
 
 
 def _ready(server: LocalServer) -> int:
@@ -51,14 +51,3 @@ def _ready(server: LocalServer) -> int:
 
 def _processes(server: LocalServer) -> set[int]:
     return {worker["pid"] for worker in server.workers("lseg")}
-
-
-def _predict(server: LocalServer, image: np.ndarray) -> requests.Response:
-    answer = requests.post(
-        f"{server.addresses.inference_url}/predictions/lseg",
-        files={"image": encoded(image)},
-        data={"labels": ",".join(LABELS)},
-        timeout=120,
-    )
-    assert answer.status_code == 200, answer.text
-    return answer

@@ -17,8 +17,8 @@ from PIL import Image
 from lseg_serve.segmenter import Config, Segmenter
 from lseg_serve.server import LocalServer
 from tests.gaudi.process import SIMULATED
-from tests.serving.conftest import export_archive, running
-from tests.support.pictures import encoded, noise
+from tests.serving.conftest import export_archive, predicted, running
+from tests.support.pictures import noise
 from tests.support.waiting import eventually
 
 LABELS = ("sky", "tree", "a red car", "other")
@@ -68,17 +68,6 @@ def _scale(server: LocalServer, workers: int) -> requests.Response:
     )
 
 
-def _predict(server: LocalServer, image: np.ndarray) -> requests.Response:
-    answer = requests.post(
-        f"{server.addresses.inference_url}/predictions/lseg",
-        files={"image": encoded(image)},
-        data={"labels": ",".join(LABELS)},
-        timeout=120,
-    )
-    assert answer.status_code == 200, answer.text
-    return answer
-
-
 def _log(server: LocalServer) -> str:
     return (server.logs / "model_log.log").read_text(errors="replace")
 
@@ -99,7 +88,7 @@ def test_masks_are_those_of_the_cpu_and_no_request_compiles(server: LocalServer,
     cpu = Segmenter.load(archive, Config.from_file(archive.parent / "config.yaml").replaced(device="cpu"))
     for number, size in enumerate(SIZES):
         image = noise(*size, number)
-        answer = _predict(server, image)
+        answer = predicted(server, LABELS, image)
         assert answer.headers["X-LSeg-Device"] == "hpu-0"
         mask = np.asarray(Image.open(io.BytesIO(answer.content)))
         assert (mask == cpu.segment(image, LABELS).mask).mean() > 0.999
@@ -119,7 +108,7 @@ def test_warm_up_tells_its_progress(server: LocalServer) -> None:
 
 
 def test_the_cards_metrics_are_published(server: LocalServer) -> None:
-    _predict(server, noise(50, 50))
+    predicted(server, LABELS, noise(50, 50))
     text = requests.get(f"http://127.0.0.1:{server.addresses.metrics.port}/metrics", timeout=60).text
     figures = dict(re.findall(r'^(LSeg\w+)\{Device="hpu-0",[^}]*\} ([\d.]+)', text, re.MULTILINE))
     assert float(figures["LSegGraphCompilations"]) >= 16
@@ -139,11 +128,11 @@ def test_workers_take_a_card_each_and_the_fifth_is_refused_without_harm(server: 
     reason = "all 4 Gaudi cards (modules 0, 1, 2, 3) are taken by other workers; accepted: up to 4 workers"
     assert eventually(lambda: reason in _log(server), COPIED), _log(server)
     assert _scale(server, 4).status_code == 200
-    _predict(server, noise(60, 60))
+    predicted(server, LABELS, noise(60, 60))
     assert before <= {worker["pid"] for worker in server.workers("lseg")}
     _wait_for_the_last_retry(server)
     assert _scale(server, 2).status_code == 200
-    _predict(server, noise(60, 60))
+    predicted(server, LABELS, noise(60, 60))
 
 
 def _wait_for_the_last_retry(server: LocalServer) -> None:
@@ -169,7 +158,7 @@ def test_a_killed_workers_card_is_taken_over(server: LocalServer, folder: Path) 
     changed = {card for card in after if after[card] != holders[card]}
     assert changed == {card for card, pid in holders.items() if pid == killed}
     assert set(after.values()) == {worker["pid"] for worker in server.workers("lseg")}
-    _predict(server, noise(60, 60))
+    predicted(server, LABELS, noise(60, 60))
 
 
 def _all_ready(server: LocalServer) -> bool:
@@ -187,7 +176,7 @@ def test_the_second_start_finds_its_recipes(server: LocalServer, archive: Path, 
     assert first is not None
     assert _scale(server, 1).status_code == 200  # or no card is free
     with running(archive, folder / "second", **_environment(folder)) as second:
-        _predict(second, noise(60, 60))
+        predicted(second, LABELS, noise(60, 60))
         text = requests.get(f"http://127.0.0.1:{second.addresses.metrics.port}/metrics", timeout=60).text
         compiled = re.search(r'^LSegGraphCompilations\{Device="hpu-\d",[^}]*\} ([\d.]+)', text, re.MULTILINE)
         assert compiled is not None and float(compiled.group(1)) == 0

@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import yaml
 
 from lseg_serve.server import Addresses, LocalServer
 from tests.conftest import PROJECT
+from tests.support.pictures import Pixels, encoded
 
 LABEL_SET = ["sky", "tree", "water", "house"]
 
@@ -79,6 +80,18 @@ def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def url(server: LocalServer) -> str:
     """Where the server answers predictions."""
     return f"{server.addresses.inference_url}/predictions/lseg"
+
+
+def predicted(server: LocalServer, labels: Sequence[str], image: Pixels) -> requests.Response:
+    """The answer of the model `lseg` with a mask of `image` [H, W, 3]; any other answer fails the test."""
+    answer = requests.post(
+        f"{server.addresses.inference_url}/predictions/lseg",
+        files={"image": encoded(image)},
+        data={"labels": ",".join(labels)},
+        timeout=120,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
 
 
 def error_of(answer: requests.Response) -> dict[str, object]:

@@ -26,6 +26,7 @@ from lseg_serve.segmenter.errors import (
     UnsupportedImageError,
 )
 from lseg_serve.segmenter.preprocessing.decoding import Reading, decode_image
+from tests.support.damage import assert_pixels_or_answer
 from tests.support.pictures import Pixels, encoded, gradient, noise, stored
 from tests.support.profiles import ADOBE_RGB, gamma, rgb_profile, shown
 
@@ -555,9 +556,4 @@ def test_flipped_bytes_give_pixels_or_an_error_with_an_answer(data: bytes) -> No
         first, last = [(0, len(data)), (0, 250), (max(0, len(data) - 400), len(data))][seed % 3]
         for place in random.integers(first, last, random.integers(1, 5)):
             damaged[place] = random.choice([0, 1, 2, 127, 255, int(random.integers(0, 256))])
-        try:
-            pixels = decode_image(bytes(damaged), 100_000)
-        except SegmenterError as error:
-            assert error.status in (400, 413, 415)
-        else:
-            assert pixels.shape[2:] == (3,)
+        assert_pixels_or_answer(bytes(damaged))
