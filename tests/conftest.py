@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,9 @@ def small_checkpoint(small_net: LSeg, tmp_path_factory: pytest.TempPathFactory) 
     return save_checkpoint(small_net, tmp_path_factory.mktemp("checkpoint") / "small.ckpt")
 
 
-@pytest.fixture(scope="session")
-def full_size_checkpoint(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes the checkpoint, 1 to 2 GB, that a golden file was computed from; each only once."""
+@pytest.fixture(scope="module")
+def full_size_checkpoint(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Makes the checkpoint, 1 to 2 GB, that a golden file was computed from; they go with the module that asked."""
     folder = tmp_path_factory.mktemp("full-size")
 
     def make(name: str, *options: str) -> Path:
@@ -70,4 +71,5 @@ def full_size_checkpoint(golden: Path, tmp_path_factory: pytest.TempPathFactory)
             subprocess.run([sys.executable, str(script), str(source), str(path), *options], check=True)
         return path
 
-    return make
+    yield make
+    shutil.rmtree(folder)
