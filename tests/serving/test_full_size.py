@@ -50,9 +50,11 @@ def test_a_2_gb_checkpoint_is_exported_served_and_answered(
     # The same from the checkpoint itself, with none of the export's changes; rounding may turn a tie.
     direct = Segmenter.load(checkpoint, Config(device="cpu"), CpuDevice()).segment(photo, LABELS)
     assert np.mean(mask.indices == direct.mask) > 0.999
+    size = checkpoint.stat().st_size
+    checkpoint.unlink()
     with capsys.disabled():
         print(
-            f"\ncheckpoint {checkpoint.stat().st_size / 1e9:.2f} GB: exported in {exported - started:.0f} s "
+            f"\ncheckpoint {size / 1e9:.2f} GB: exported in {exported - started:.0f} s "
             f"with a peak of {peak / 1e9:.2f} GB, ready after {ready - exported:.0f} s, "
             f"answered in {answered - ready:.1f} s "
             f"({answer.headers['Server-Timing']}), worker {memory / 1e9:.2f} GB"
