@@ -27,8 +27,8 @@ class Model:
         return bool(self.workers) and all(worker["status"] == "READY" for worker in self.workers)
 
 
-def describe(url: str, model: str) -> Model | None:
-    """What the management API at `url` tells of `model`; None while nothing listens there.
+def describe(url: str, model: str, seconds: float = _SECONDS) -> Model | None:
+    """What the management API at `url` tells of `model`; None where no answer comes within `seconds`.
 
     TorchServe opens its ports once it has registered all its models, so a model that it does not know then was refused.
 
@@ -37,7 +37,7 @@ def describe(url: str, model: str) -> Model | None:
     """
     with session_for(url) as session:
         try:
-            response = session.get(f"{url}/models/{model}", timeout=_SECONDS)
+            response = session.get(f"{url}/models/{model}", timeout=seconds)
         except (requests.ConnectionError, requests.Timeout):
             return None
     if response.status_code == HTTPStatus.NOT_FOUND:
