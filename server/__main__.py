@@ -106,9 +106,9 @@ def _add_foreground(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--health",
         type=_host_and_port,
-        default="127.0.0.1:8083",
+        default=os.environ.get("LSEG_HEALTH_ADDRESS") or "127.0.0.1:8083",
         metavar="HOST:PORT",
-        help="where GET /ready and GET /live are answered (default: %(default)s)",
+        help="where GET /ready and GET /live are answered (default: LSEG_HEALTH_ADDRESS, or else 127.0.0.1:8083)",
     )
     command.add_argument(
         "--log-config",
