@@ -28,11 +28,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine) -> Iterator[str]:
-    """The image for CPUs; KEEP_IMAGE=1 leaves it there."""
+    """The image for CPUs, removed at the end; or the one that TEST_IMAGE names, as it is."""
+    if "TEST_IMAGE" in os.environ:
+        yield os.environ["TEST_IMAGE"]
+        return
     engine.build(TAG, "cpu")
     yield TAG
-    if "KEEP_IMAGE" not in os.environ:
-        engine.run("podman", "image", "rm", "--force", TAG)
+    engine.run("podman", "image", "rm", "--force", TAG)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """podman and buildah with runc: a base, an image of this checkout, and containers from it.
 
-They need no daemon, and work for root in a container of its own, where neither systemd nor limits of a user are at hand.
+They need no daemon, and work for root in a container of its own, without systemd and without the right to raise limits.
 """
 
 from __future__ import annotations
