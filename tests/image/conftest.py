@@ -39,7 +39,7 @@ def image(engine: Engine) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the archive of the bundled model, to be mounted."""
+    """A folder to be mounted with the archive of the bundled model, and folders in it: one empty, one closed to all."""
     folder = tmp_path_factory.mktemp("store")
     command = [sys.executable, "-m", "export", "demo/weights/lseg-scenes.safetensors", "--output", str(folder)]
     command += ["--config", "demo/model-config.yaml", "--labels", "demo/labels.txt"]
@@ -50,4 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             break
         path.chmod(path.stat().st_mode | 0o055)
     (folder / "lseg.mar").chmod(0o644)
+    (folder / "empty").mkdir(mode=0o755)
+    (folder / "closed").mkdir(mode=0o700)
+    (folder / "closed" / "lseg.mar").touch()
     return folder

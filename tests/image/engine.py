@@ -79,7 +79,17 @@ class Engine:
 
     def start(self, tag: str, name: str, options: Sequence[str], arguments: Sequence[str] = ()) -> Container:
         """Start a container as production does: nothing writable but /tmp, no capability, no new privilege."""
-        hardened = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "300"]
+        # podman alone would mount more that is writable: /run and /var/tmp.
+        hardened = [
+            "--read-only",
+            "--read-only-tmpfs=false",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+            "--pids-limit",
+            "300",
+        ]
         hardened += ["--tmpfs", "/tmp:rw,noexec,nosuid,nodev,size=256m", "--memory", "3g"]
         self.run("podman", "run", "--detach", "--name", name, *hardened, *options, tag, *arguments)
         return Container(self, name)

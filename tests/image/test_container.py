@@ -54,7 +54,7 @@ class Served:
 
     def workers(self) -> list[str]:
         """The process ids of the workers that run in it."""
-        return self.container.sh("pgrep -f model_service_worker.py").split()
+        return self.container.sh("pgrep -f '[m]odel_service_worker'").split()
 
 
 @contextmanager
@@ -78,6 +78,7 @@ def _served(engine: Engine, image: str, store: Path, name: str, *arguments: str)
 @pytest.fixture(scope="module")
 def served(engine: Engine, image: str, store: Path) -> Iterator[Served]:
     with _served(engine, image, store, "lseg-test") as one:
+        assert not one.container.healthy(), "it loads"
         assert eventually(one.ready, PATIENCE), one.container.log()
         yield one
 
@@ -108,7 +109,7 @@ def test_it_runs_without_rights_and_cannot_change_itself(served: Served) -> None
     assert container.sh("id -u; id -g").split() == ["10001", "10001"]
     status = container.sh("cat /proc/1/status")
     assert {"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} <= set(status.splitlines())
-    for folder in ("/", "/etc", "/opt/lseg", "/models", "/home/lseg", "/var/tmp"):
+    for folder in ("/", "/etc", "/opt/lseg", "/models", "/home/lseg", "/run", "/var/tmp"):
         assert container.sh(f"touch {folder}/new && echo written") == "", folder
     assert container.sh("touch /tmp/new && echo written") == "written"
 
@@ -149,14 +150,19 @@ def test_told_to_end_it_answers_who_waits(engine: Engine, image: str, store: Pat
         assert eventually(lambda: sum(connection.waits for connection in connections_to([port])) == 3, 10)
         one.container.signal("TERM")
         assert eventually(lambda: not one.ready(), 5)
-        assert not one.container.healthy()
         assert not all(future.done() for future in waiting), "answers are still due"
         assert [future.result().status_code for future in waiting] == [200] * 3
         assert one.container.wait() == 0, one.container.log()
         assert "every request is answered" in one.container.log()
 
 
-def test_without_an_archive_it_ends_and_says_so(engine: Engine, image: str, tmp_path: Path) -> None:
-    with _served(engine, image, tmp_path, "lseg-test-empty") as one:
+def test_without_an_archive_it_ends_and_says_so(engine: Engine, image: str, store: Path) -> None:
+    with _served(engine, image, store / "empty", "lseg-test-empty") as one:
         assert one.container.wait() == 1
         assert "there is no lseg.mar in the model store /models" in one.container.log()
+
+
+def test_an_archive_that_its_user_may_not_read_is_named(engine: Engine, image: str, store: Path) -> None:
+    with _served(engine, image, store / "closed", "lseg-test-closed") as one:
+        assert one.container.wait() == 1
+        assert "/models/lseg.mar cannot be read by this user (10001)" in one.container.log()
