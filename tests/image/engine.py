@@ -57,11 +57,12 @@ class Engine:
             shutil.rmtree(system)
         return _BASE
 
-    def build(self, tag: str, target: str, **arguments: str) -> None:
-        """Build a target of the Dockerfile. What pip is told on this machine holds in the build, too."""
+    def build(self, tag: str, target: str = "", *, file: Path = PROJECT / "Dockerfile", **arguments: str) -> None:
+        """Build a target of a Dockerfile. What pip is told on this machine holds in the build, too."""
         settings = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=False).stdout
         folders = sorted(set(re.findall(r"(?:file://)?(/(?:opt|srv|mnt)/[^/ ',\"]+)", settings)))
-        command = ["buildah", "build", "--format", "docker", "--isolation", "chroot", "--target", target, "--tag", tag]
+        command = ["buildah", "build", "--format", "docker", "--isolation", "chroot", "--file", str(file), "--tag", tag]
+        command += ["--target", target] if target else []
         for path in (*folders, *(one for one in _CONFIGURATION if Path(one).exists())):
             command += ["--volume", f"{path}:{path}:ro"]
         # The argument of the Dockerfile would go over this machine's configuration.
@@ -79,18 +80,9 @@ class Engine:
 
     def start(self, tag: str, name: str, options: Sequence[str], arguments: Sequence[str] = ()) -> Container:
         """Start a container as production does: nothing writable but /tmp, no capability, no new privilege."""
-        # podman alone would mount more that is writable: /run and /var/tmp.
-        hardened = [
-            "--read-only",
-            "--read-only-tmpfs=false",
-            "--cap-drop",
-            "ALL",
-            "--security-opt",
-            "no-new-privileges",
-            "--pids-limit",
-            "300",
-        ]
+        hardened = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "300"]
         hardened += ["--tmpfs", "/tmp:rw,noexec,nosuid,nodev,size=256m", "--memory", "3g"]
+        hardened += ["--read-only-tmpfs=false"]  # podman alone would make /run and /var/tmp writable
         self.run("podman", "run", "--detach", "--name", name, *hardened, *options, tag, *arguments)
         return Container(self, name)
 
