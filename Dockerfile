@@ -26,8 +26,8 @@ RUN apt-get update \
 # This pip installs into the environment; the environment has none of its own.
 RUN python3 -m venv --without-pip /opt/lseg
 WORKDIR /build
-# Dependencies first, for a package without code: a change of the code leaves this layer as it is.
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+# Dependencies first, for a package without code or README: a change of these leaves the layer as it is.
+COPY pyproject.toml requirements.lock LICENSE ./
 COPY src/lseg_serve/__init__.py src/lseg_serve/
 
 FROM system AS runtime
@@ -50,7 +50,8 @@ FROM installer AS cpu-build
 # Where the CPU build of torch is to be had: an index, or with PIP_FIND_LINKS a folder. pip reads both variables.
 ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG PIP_FIND_LINKS
-RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]' \
+RUN touch README.md \
+    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]' \
     && /opt/lseg/bin/python -c 'import torch; cuda = torch.version.cuda; exit(cuda and f"torch {torch.__version__} has CUDA in it; accepted: PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS with a CPU build")'
 COPY . .
 RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --no-deps --force-reinstall . \
@@ -64,7 +65,8 @@ COPY ${ARCHIVE} /models/
 
 # --- CUDA ---
 FROM installer AS cuda-build
-RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]'
+RUN touch README.md \
+    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]'
 COPY . .
 RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --no-deps --force-reinstall . \
     && deploy/docker/native.sh
@@ -93,10 +95,11 @@ RUN apt-get update \
 # The environment sees the packages of Intel's image, its pip among them, and nothing may replace its torch.
 RUN python3 -m venv --without-pip --system-site-packages /opt/lseg
 WORKDIR /build
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml requirements.lock LICENSE ./
 COPY src/lseg_serve/__init__.py src/lseg_serve/
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-RUN grep -vE '^(torch|torchvision|triton|nvidia-.*)==' requirements.lock > others.txt \
+RUN touch README.md \
+    && grep -vE '^(torch|torchvision|triton|nvidia-.*)==' requirements.lock > others.txt \
     && python3 -m pip list --format=freeze | grep -E '^(torch|torchvision)==' >> others.txt \
     && /opt/lseg/bin/python -m pip install --no-cache-dir --constraint others.txt '.[java,web]' \
     && test ! -e "$(echo /opt/lseg/lib/python3*/site-packages)/torch"

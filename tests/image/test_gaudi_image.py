@@ -1,4 +1,4 @@
-"""The target for Gaudi on a base that has a torch of its own, as Intel's images do; Intel's own are out of reach here."""
+"""The target for Gaudi on a base that has a torch of its own, as Intel's images have, which are out of reach here."""
 
 from __future__ import annotations
 
