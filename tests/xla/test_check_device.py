@@ -29,6 +29,7 @@ def test_xla_passes_all_that_the_network_needs() -> None:
     assert found["operators on the host"] == "0 calls since the start"
     assert report["device"].startswith("xla (torch_xla 2.9")
     assert report["passed"], report["lines"]
-    # torch_xla 2.9 resizes 12x12 to 15x20, corners not aligned, with an error as large as the values themselves.
+    # torch_xla 2.9 resizes 12x12 to 15x20, corners not aligned, with an error as large as the values themselves, and
+    # in bfloat16 with an error of a tenth. Serving needs neither: positions are resized on the host, scores in float32.
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
-    assert failed == ["resize of positions"], report["lines"]
+    assert failed == ["resize of positions", "resize in bfloat16"], report["lines"]
