@@ -125,6 +125,17 @@ def _published(preset: str, arch_option: int) -> dict[str, Any]:
     )
 
 
+def _patches_of_32() -> float:
+    """The largest difference of a score from the CPU's, where positions of 12x12 patches are needed at 15x20."""
+    from tests.xla.device import XlaDevice
+
+    config = Config().replaced(hpu=Config().hpu.replaced(bfloat16=False))
+    architecture, job = replace(SMALL, patch_size=32, position_grid=12), Job(noise(480, 640), ["cat", "grass"])
+    segmenter = Segmenter(random_network(architecture), config=config, device=XlaDevice(config), most_images=1)
+    on_cpu = Segmenter(random_network(architecture), config=config.replaced(device="cpu"))
+    return _compared(segmenter.segment_batch([job]), on_cpu.segment_batch([job]))[0]
+
+
 def _print(name: str, found: Found) -> None:
     print(
         f"\n{name}: {found.planned} graphs planned, {found.placement} compiled in placement, "
@@ -150,6 +161,12 @@ def test_without_the_cut_after_placement_the_first_request_compiles() -> None:
     found = Found(**run(_small, 20, False, False, PJRT_DEVICE="CPU"))
     _print("20 requests without the cut after placement", found)
     assert (found.placement, found.warm_up, found.afterwards) == (0, found.planned, 1)
+
+
+def test_positions_are_not_resized_by_xla_which_does_it_wrong() -> None:
+    difference = run(_patches_of_32, PJRT_DEVICE="CPU")
+    print(f"\n12x12 positions at 15x20: scores differ from the CPU's by up to {difference:.1e}")
+    assert difference < 1e-4
 
 
 @pytest.mark.slow
