@@ -90,7 +90,7 @@ class _App:
 
     async def _static(self, path: str, caching: Mapping[str, str], request: Request) -> Response:
         """A file of the page; 304 where the browser has it."""
-        response = await self._files.get_response(self._files.get_path({**request.scope, "path": path}), request.scope)
+        response = await self._files.get_response(path, request.scope)
         response.headers.update(caching)
         return response
 
