@@ -32,6 +32,7 @@ _PASSING: Final = {
     504: ["timed_out"],
     507: ["out_of_memory", "worker_died"],
 }
+_EXAMPLES: Final = {"model": "lseg", "server": "default"}
 _AGAIN: Final = (500, 503, 507)
 
 
@@ -131,7 +132,9 @@ def _file(summary: str, media_type: str, *parameters: str) -> Schema:
 
 
 def _parameter(name: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": _NAME}}
+    schema = {"type": "string", "pattern": _NAME}
+    example = {"example": _EXAMPLES[name]} if name in _EXAMPLES else {}
+    return {"name": name, "in": "path", "required": True, "schema": schema, **example}
 
 
 def _errors(types_by_status: dict[int, list[str]]) -> Schema:
