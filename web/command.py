@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -51,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted; then end what was started. Returns the exit status.
 
-    0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr.
+    0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr. 130: its start was
+    interrupted.
     """
     _end_like_an_interrupt()
     started: LocalServer | None = None
@@ -68,9 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"page not served: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass
+        print("start interrupted", file=sys.stderr)
+        return 130
     finally:
         if started is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it behind
             print("stopping the server", file=sys.stderr)
             started.stop()
     return 0
@@ -93,7 +97,8 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace, endpoints: tu
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     # The socket listens already: a browser that is sent there now is answered.
     print(f"the page is at http://{host}:{listener.getsockname()[1]}/ (end with Ctrl-C)", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn, once it has ended by itself
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listener(host: str, port: int) -> socket.socket:
