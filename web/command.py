@@ -9,19 +9,19 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-
-import uvicorn
 
 from lseg_serve.server import Addresses, LocalServer, ServerError
 from lseg_serve.server.environment import HOME, PROJECT
 from lseg_serve.server.settings import Settings as ServerSettings
-from lseg_serve.web.app import create_app
+from lseg_serve.web import create_app
 from lseg_serve.web.settings import Endpoint, Settings
 
 _MODEL = "lseg"
 _BUNDLED = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
+_EXTRA = ("starlette", "uvicorn")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -55,6 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr. 130: its start was
     interrupted.
     """
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        print(
+            f"page not served: without {missing[0]}; install the extra: pip install 'lseg-serve[web]'", file=sys.stderr
+        )
+        return 1
     _end_like_an_interrupt()
     started: LocalServer | None = None
     try:
@@ -81,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(listener: socket.socket, arguments: argparse.Namespace, endpoints: tuple[Endpoint, ...]) -> None:
+    import uvicorn  # of the extra
+
     local = arguments.host in _LOOPBACK
     hosts = frozenset({*_LOOPBACK, *arguments.allowed_host}) if local or arguments.allowed_host else None
     app = create_app(Settings(endpoints, timeout_seconds=arguments.timeout, hosts=hosts))

@@ -136,3 +136,23 @@ def test_an_option_that_is_not_accepted_is_named(option: str, words: str) -> Non
         assert process.wait(SECONDS) == 2
         assert process.stdout is not None
         assert words in process.stdout.read()
+
+
+def test_a_missing_extra_is_named() -> None:
+    """The command where uvicorn cannot be found."""
+    program = (
+        "import importlib.machinery, runpy, sys\n"
+        "class Without(importlib.machinery.PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        "        return None if name.partition('.')[0] == 'uvicorn' else super().find_spec(name, path, target)\n"
+        "sys.meta_path[:] = [Without if one is importlib.machinery.PathFinder else one for one in sys.meta_path]\n"
+        "sys.argv = ['web', '--host', '203.0.113.1']\n"
+        "runpy.run_module('web', run_name='__main__')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "page not served: without uvicorn; install the extra" in run.stderr
