@@ -27,9 +27,9 @@ PHOTO = (PROJECT / "demo" / "photos" / "cat.jpg").read_bytes()
 
 
 @contextmanager
-def _web(*options: str, addresses: Addresses | None = None) -> Iterator[subprocess.Popen[str]]:
+def _web(*options: str, addresses: Addresses | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """The command, running; ended at the end."""
-    variables = (addresses or free_addresses()).environment()
+    variables |= (addresses or free_addresses()).environment()
     environment = {**os.environ, **variables, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
     command = [sys.executable, "-m", "web", *options]
     process = subprocess.Popen(
@@ -80,8 +80,11 @@ def test_it_starts_what_is_missing_and_ends_it_again(number: signal.Signals, tmp
 
 
 def test_a_server_that_runs_is_used_and_goes_on(endpoint: LocalServer, tmp_path: Path) -> None:
-    with _web("--port", "0", "--run-folder", str(tmp_path), addresses=endpoint.addresses) as process:
+    options = ["--port", "0", "--run-folder", str(tmp_path)]
+    with _web(*options, addresses=endpoint.addresses, TS_MAX_REQUEST_SIZE="90000000") as process:
         url = _address(process)
+        (model,) = requests.get(f"{url}/api/models", timeout=60).json()["models"]
+        assert model["description"]["limits"]["max_request_bytes"] == 90_000_000
         assert requests.post(f"{url}/api/models/lseg/segment", files={"image": PHOTO}, timeout=60).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
