@@ -16,9 +16,8 @@ the second step needs the scores of only a few pixels of the first, and the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import cv2
@@ -28,13 +27,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, Rule, ScoreMap, positions
+from lseg_serve.segmenter.masks.axes import Axis, Places, Shares, resized_axis
+from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, ScoreMap
 
 # NumPy selects, counts and compares here, because it does that several times faster than torch.
 Labels = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int32]  # enough, as no map has 2 ** 31 pixels; int64 would take twice the bytes
-Shares = npt.NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
+# From scores float32 [K, N], which it may change, each place's best score [N] and its label [N]: what becomes of the
+# labels [N].
+Judge = Callable[[Tensor, Tensor, Labels], Labels]
 
 # Pixels are blended in parts of this many elements at a time: 2 MB of float32.
 PART_ELEMENTS = 500_000
@@ -47,14 +48,6 @@ _PICK = 1 / 3  # to take one score of such a pixel, which about three blended pi
 
 class TooMixedError(Exception):
     """Neighbouring pixels differ so often that resizing the whole map is faster."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """How rows (or columns) are resized: each of T target rows is a blend of two neighbouring source rows."""
-
-    neighbours: Places  # [T, 2]: the two source rows; at the end twice the same
-    weights: Shares  # [T, 2], 0..1, which sum to 1
 
 
 class Labelled(Protocol):
@@ -107,8 +100,11 @@ class Blended:
         *,
         part_elements: int = PART_ELEMENTS,
         blend_cost: float = BLEND_COST,
+        judge: Judge | None = None,
     ) -> None:
         """Find the labels of all pixels; only pixels between differing neighbours need their `count` scores.
+
+        `judge` is called for these, and for no others.
 
         Raises:
             TooMixedError: so many pixels need their scores that resizing the whole map is faster.
@@ -120,12 +116,15 @@ class Blended:
         self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
-        mixed = self._nearest(_mixed(source.labels))
+        self.source_labels, self.mixed_cells = source.labels, _mixed(source.labels)
+        mixed = self._nearest(self.mixed_cells)
         if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
         for pixels in _parts(mixed, count, part_elements):
-            _, self.labels.reshape(-1)[pixels] = best_labels(_transposed(self._blends(pixels)))
+            scores = _transposed(self._blends(pixels))
+            best, labels = best_labels(scores)
+            self.labels.reshape(-1)[pixels] = labels if judge is None else judge(scores, best, labels)
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
         """See `Labelled`. A pixel that is asked for several times is blended once."""
@@ -155,24 +154,49 @@ def blended_labels(
     A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
     faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label.
     """
+    labelled = blended(scores, part_elements=part_elements, blend_cost=blend_cost)
+    return None if labelled is None else labelled.labels
+
+
+def blended(
+    scores: ScoreMap,
+    *,
+    part_elements: int = PART_ELEMENTS,
+    blend_cost: float = BLEND_COST,
+    judge: Judge | None = None,
+) -> Labelled | None:
+    """As `blended_labels`, with what the labels were made from. `judge` judges the last step's labels."""
+    chain = resizing_steps(scores)
+    if chain is None:
+        return None
+    source, steps = chain
+    labelled: Labelled = Given(source.scores)
+    try:
+        for step in steps:
+            _, height, width = step.source.shape
+            labelled = Blended(
+                labelled,
+                len(source.scores),
+                resized_axis(height, step.height, step.rule),
+                resized_axis(width, step.width, step.rule),
+                part_elements=part_elements,
+                blend_cost=blend_cost,
+                judge=judge if step is steps[-1] else None,
+            )
+    except TooMixedError:
+        return None
+    return labelled
+
+
+def resizing_steps(scores: ScoreMap) -> tuple[DenseScoreMap, list[ResizedScoreMap]] | None:
+    """The map that `scores` was resized from, and the steps that changed its size; None where it was never resized."""
     steps: list[ResizedScoreMap] = []
     while isinstance(scores, ResizedScoreMap):
         steps.append(scores)
         scores = scores.source
     if not steps or not isinstance(scores, DenseScoreMap):
         return None
-    labelled: Labelled = Given(scores.scores)
-    try:
-        for step in reversed(steps):
-            height, width = labelled.labels.shape
-            if (height, width) != (step.height, step.width):
-                rows, columns = _axis(height, step.height, step.rule), _axis(width, step.width, step.rule)
-                labelled = Blended(
-                    labelled, len(scores.scores), rows, columns, part_elements=part_elements, blend_cost=blend_cost
-                )
-    except TooMixedError:
-        return None
-    return labelled.labels
+    return scores, [step for step in reversed(steps) if step.source.shape != step.shape]
 
 
 def best_labels(scores: Tensor) -> tuple[Tensor, Labels]:
@@ -233,12 +257,3 @@ def _distinct(values: Places) -> tuple[Places, Places]:
     seen[local.ravel()] = True
     distinct = np.flatnonzero(seen).astype(np.int32)
     return distinct + least, (np.cumsum(seen, dtype=np.int32) - 1).take(local)
-
-
-@lru_cache(maxsize=64)
-def _axis(source: int, target: int, rule: Rule) -> Axis:
-    where = positions(source, target, rule).numpy()
-    first = where.astype(np.int32)
-    share = (where - first).astype(np.float32)
-    neighbours = np.stack([first, np.minimum(first + 1, source - 1)], axis=1)
-    return Axis(neighbours, np.stack([1 - share, share], axis=1))

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
+from lseg_serve.segmenter.masks.blending import Blended, best_labels, blended, resizing_steps
+from lseg_serve.segmenter.masks.cells import CellJudge, worth_cells
+from lseg_serve.segmenter.masks.confidence import UNLABELLED, Tally
 from lseg_serve.segmenter.masks.score_maps import (
     MOST_STRIP_ELEMENTS,
     DenseScoreMap,
@@ -19,7 +21,7 @@ from lseg_serve.segmenter.masks.score_maps import (
 )
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
-UNLABELLED = 255
+__all__ = ["UNLABELLED", "Mask", "bucket_logits", "make_mask", "mask_by_strips"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,25 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     """The mask of `logits` [K, H, W]: each pixel gets the label with the highest logit.
 
     A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
-    divided by `temperature`. It costs more than all the rest, so it is computed only for a threshold or mean scores.
+    divided by `temperature`, and is computed only for a threshold or mean scores.
 
-    The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two
-    round differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits`
-    alone: a threshold or mean scores change no label.
+    The labels come from `blended`, which is faster for most masks, or else from the resized logits. The two round
+    differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits` alone: a
+    threshold or mean scores change no label.
     """
-    labels = blended_labels(logits)
-    if labels is not None and threshold <= 0 and not with_scores:
-        return Mask(labels, None)
-    return mask_by_strips(logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature)
+    tally = Tally(logits.shape[0], threshold=threshold, with_scores=with_scores, temperature=temperature)
+    chain = resizing_steps(logits)
+    step = chain[1][-1] if chain is not None and chain[1] else None
+    by_cells = tally.needed and step is not None and worth_cells(step)
+    labelled = blended(logits, judge=tally.judged if by_cells else None)
+    if labelled is None or (tally.needed and not by_cells):
+        labels = None if labelled is None else labelled.labels
+        return mask_by_strips(
+            logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature
+        )
+    if by_cells and isinstance(labelled, Blended):
+        CellJudge(step, labelled.labels, tally).judge(labelled.source_labels, labelled.mixed_cells)
+    return Mask(labelled.labels, tally.mean_scores)
 
 
 def mask_by_strips(
@@ -73,20 +84,14 @@ def mask_by_strips(
     """
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
-    sums, counts = np.zeros(count), np.zeros(count)
+    tally = Tally(count, threshold=threshold, with_scores=with_scores, temperature=temperature)
     for top, strip in strips(logits, strip_elements):
         known = None if labels is None else labels[top : top + strip.shape[1]]
         best, chosen = best_labels(strip) if known is None else (_scores_of(known, strip), known)
-        if threshold > 0 or with_scores:
-            if temperature != 1:
-                best, strip = best / temperature, strip.div_(temperature)
-            confidence = torch.exp(best - torch.logsumexp(strip, dim=0)).numpy()
-            sure = confidence >= threshold
-            sums += np.bincount(chosen[sure], weights=confidence[sure], minlength=count)
-            counts += np.bincount(chosen[sure], minlength=count)
-            chosen = np.where(sure, chosen, UNLABELLED)
+        if tally.needed:
+            chosen = tally.judged(strip, best, chosen)
         indices[top : top + len(chosen)] = chosen
-    return Mask(indices, sums / np.maximum(counts, 1) if with_scores else None)
+    return Mask(indices, tally.mean_scores)
 
 
 def _scores_of(labels: npt.NDArray[np.uint8], scores: Tensor) -> Tensor:
