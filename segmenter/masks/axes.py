@@ -43,7 +43,7 @@ class Spans:
     def within(self, chosen: Places) -> Places:
         """The rows of the spans `chosen` [N], none empty: [P, N]; a span of fewer than P has its last row repeatedly."""
         first, last = self.starts[chosen], self.starts[chosen + 1] - 1
-        return np.minimum(first + np.arange((last - first).max() + 1, dtype=np.int32)[:, None], last)
+        return np.minimum(first + np.arange((last - first).max(initial=0) + 1, dtype=np.int32)[:, None], last)
 
 
 @lru_cache(maxsize=64)

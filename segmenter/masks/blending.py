@@ -16,7 +16,7 @@ the second step needs the scores of only a few pixels of the first, and the firs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Protocol, TypeVar
 
@@ -32,11 +32,8 @@ from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap
 
 # NumPy selects, counts and compares here, because it does that several times faster than torch.
 Labels = npt.NDArray[np.uint8]
+Chosen = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
-# From scores float32 [K, N], which it may change, each place's best score [N] and its label [N]: what becomes of the
-# labels [N].
-Judge = Callable[[Tensor, Tensor, Labels], Labels]
-
 # Pixels are blended in parts of this many elements at a time: 2 MB of float32.
 PART_ELEMENTS = 500_000
 _NEIGHBOURS = 4
@@ -60,6 +57,22 @@ class Labelled(Protocol):
 
         Returns a table of scores float32 [M, K], and for each of `pixels` its row in that table [...].
         """
+        ...
+
+
+class Judge(Protocol):
+    """Decides which pixels keep their label, while a map is resized."""
+
+    def cells(self, labels: Labels, mixed: Chosen, mask: Labels) -> Chosen:
+        """Judge the pixels of all cells but the `mixed` ones [h, w], in the `mask` [H, W] itself.
+
+        A cell lies between a pixel of the source and the next ones, and is mixed where their `labels` [h, w] differ.
+        Returns those of the mixed cells [h, w] whose pixels have to be blended.
+        """
+        ...
+
+    def pixels(self, scores: Tensor, best: Tensor, labels: Labels) -> Labels:
+        """What becomes of the `labels` [N] of blended pixels, with `scores` [K, N], which it may change, `best` [N]."""
         ...
 
 
@@ -104,7 +117,7 @@ class Blended:
     ) -> None:
         """Find the labels of all pixels; only pixels between differing neighbours need their `count` scores.
 
-        `judge` is called for these, and for no others.
+        `judge` decides which of them keep their labels.
 
         Raises:
             TooMixedError: so many pixels need their scores that resizing the whole map is faster.
@@ -116,15 +129,17 @@ class Blended:
         self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
-        self.source_labels, self.mixed_cells = source.labels, _mixed(source.labels)
-        mixed = self._nearest(self.mixed_cells)
+        mixed_cells = _mixed(source.labels)
+        mixed = self._nearest(mixed_cells)
         if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
+        if judge is not None:
+            mixed = self._nearest(judge.cells(source.labels, mixed_cells, self.labels))
         for pixels in _parts(mixed, count, part_elements):
             scores = _transposed(self._blends(pixels))
             best, labels = best_labels(scores)
-            self.labels.reshape(-1)[pixels] = labels if judge is None else judge(scores, best, labels)
+            self.labels.reshape(-1)[pixels] = labels if judge is None else judge.pixels(scores, best, labels)
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
         """See `Labelled`. A pixel that is asked for several times is blended once."""
@@ -147,25 +162,18 @@ class Blended:
 
 
 def blended_labels(
-    scores: ScoreMap, *, part_elements: int = PART_ELEMENTS, blend_cost: float = BLEND_COST
-) -> Labels | None:
-    """The labels [H, W] of a map that was resized once or more; None for any other map.
-
-    A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
-    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label.
-    """
-    labelled = blended(scores, part_elements=part_elements, blend_cost=blend_cost)
-    return None if labelled is None else labelled.labels
-
-
-def blended(
     scores: ScoreMap,
     *,
     part_elements: int = PART_ELEMENTS,
     blend_cost: float = BLEND_COST,
     judge: Judge | None = None,
-) -> Labelled | None:
-    """As `blended_labels`, with what the labels were made from. `judge` judges the last step's labels."""
+) -> Labels | None:
+    """The labels [H, W] of a map that was resized once or more; None for any other map.
+
+    A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
+    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label. `judge`
+    judges the labels of the last step that changes the size.
+    """
     chain = resizing_steps(scores)
     if chain is None:
         return None
@@ -185,7 +193,7 @@ def blended(
             )
     except TooMixedError:
         return None
-    return labelled
+    return labelled.labels
 
 
 def resizing_steps(scores: ScoreMap) -> tuple[DenseScoreMap, list[ResizedScoreMap]] | None:
@@ -222,7 +230,7 @@ def _transposed(table: Tensor) -> Tensor:
     return torch.from_numpy(cv2.transpose(table.numpy())).view(table.shape[1], table.shape[0])
 
 
-def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
+def _mixed(labels: Labels) -> Chosen:
     """Whether a pixel of `labels` [H, W], the next one in its row and the two below them differ: [H, W]."""
     across = labels[:, 1:] != labels[:, :-1]
     mixed = np.zeros(labels.shape, dtype=np.bool_)
@@ -232,7 +240,7 @@ def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
     return mixed
 
 
-def _parts(chosen: npt.NDArray[np.bool_], count: int, elements: int) -> Iterator[Places]:
+def _parts(chosen: Chosen, count: int, elements: int) -> Iterator[Places]:
     """The places [N] of the `chosen` pixels [H, W], counted row by row.
 
     They come in parts, so that the `count` scores of a part have at most about `elements` elements.

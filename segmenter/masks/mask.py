@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lseg_serve.segmenter.masks.blending import Blended, best_labels, blended, resizing_steps
+from lseg_serve.segmenter.masks.blending import best_labels, blended_labels, resizing_steps
 from lseg_serve.segmenter.masks.cells import CellJudge, worth_cells
 from lseg_serve.segmenter.masks.confidence import UNLABELLED, Tally
 from lseg_serve.segmenter.masks.score_maps import (
@@ -50,23 +50,19 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
     divided by `temperature`, and is computed only for a threshold or mean scores.
 
-    The labels come from `blended`, which is faster for most masks, or else from the resized logits. The two round
+    The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two round
     differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits` alone: a
     threshold or mean scores change no label.
     """
     tally = Tally(logits.shape[0], threshold=threshold, with_scores=with_scores, temperature=temperature)
     chain = resizing_steps(logits)
-    step = chain[1][-1] if chain is not None and chain[1] else None
-    by_cells = tally.needed and step is not None and worth_cells(step)
-    labelled = blended(logits, judge=tally.judged if by_cells else None)
-    if labelled is None or (tally.needed and not by_cells):
-        labels = None if labelled is None else labelled.labels
-        return mask_by_strips(
-            logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature
-        )
-    if by_cells and isinstance(labelled, Blended):
-        CellJudge(step, labelled.labels, tally).judge(labelled.source_labels, labelled.mixed_cells)
-    return Mask(labelled.labels, tally.mean_scores)
+    judge = None
+    if tally.needed and chain is not None and chain[1] and worth_cells(chain[1][-1]):
+        judge = CellJudge(chain[1][-1], tally)
+    labels = blended_labels(logits, judge=judge)
+    if labels is not None and (judge is not None or not tally.needed):
+        return Mask(labels, tally.mean_scores)
+    return mask_by_strips(logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature)
 
 
 def mask_by_strips(
