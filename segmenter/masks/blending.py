@@ -129,14 +129,13 @@ class Blended:
         self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
-        mixed_cells = _mixed(source.labels)
-        mixed = self._nearest(mixed_cells)
-        if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
+        mixed = _mixed(source.labels)
+        if self._count(mixed) * (count + blend_cost) > len(rows.weights) * len(columns.weights) * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
         if judge is not None:
-            mixed = self._nearest(judge.cells(source.labels, mixed_cells, self.labels))
-        for pixels in _parts(mixed, count, part_elements):
+            mixed = judge.cells(source.labels, mixed, self.labels)
+        for pixels in _parts(self._nearest(mixed), count, part_elements):
             scores = _transposed(self._blends(pixels))
             best, labels = best_labels(scores)
             self.labels.reshape(-1)[pixels] = labels if judge is None else judge.pixels(scores, best, labels)
@@ -155,6 +154,12 @@ class Blended:
         weights *= self._across.take(column, axis=0)
         table, places = self._source.scores(neighbours)
         return _bags(places, table, weights)
+
+    def _count(self, cells: Chosen) -> int:
+        """How many pixels of the target lie in the chosen `cells` [h, w], each between a pixel and the next ones."""
+        height, width = cells.shape
+        pixels = np.bincount(self._first_rows, minlength=height) @ cells @ np.bincount(self._first_columns, minlength=width)
+        return int(pixels)
 
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """`values` [h, w] of the source at the target's size: each pixel takes the value of its first neighbour."""

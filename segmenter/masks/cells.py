@@ -153,7 +153,8 @@ class _Sweep:
         if self._tally.threshold > 0:
             judged = above
             above = judged & (_of_corners(confidence, torch.minimum).numpy() >= self._tally.threshold)
-            highest = softmax_at_zero(_of_corners(cells.differences, torch.minimum)).numpy()
+            lowest = _of_corners(cells.differences, torch.minimum)
+            highest = softmax_at_zero(lowest, in_place=True).numpy()
             below = judged & (highest < self._tally.threshold)
             self._judge_doubtful(cells, judged & ~above & ~below, parts)
         if self._tally.with_scores:
@@ -191,7 +192,7 @@ class _Sweep:
         down, across = self._axes[self._parts]
         places, rows, columns = self._pixels(cells.rows[0], cells.columns[0])
         where = (torch.from_numpy(down.places[rows]), torch.from_numpy(across.places[columns]))
-        confidence = softmax_at_zero(blended_corners(cells.differences, *where)).numpy()
+        confidence = softmax_at_zero(blended_corners(cells.differences, *where), in_place=True).numpy()
         below = confidence < self._tally.threshold
         self._mask.reshape(-1)[places[below]] = UNLABELLED
         if self._tally.with_scores:
@@ -218,7 +219,7 @@ class _Sweep:
         rows, columns = cells.rows[:, None], cells.columns
         corners = confidence.numpy()
         sides = across.near[columns] * corners[:, :-1] + across.far[columns] * corners[:, 1:]
-        bow = softmax_at_zero(_of_corners(cells.differences, torch.add).div_(4)).numpy()
+        bow = softmax_at_zero(_of_corners(cells.differences, torch.add).div_(4), in_place=True).numpy()
         bow -= _of_corners(confidence, torch.add).numpy() / 4
         bow *= down.counts[rows] * across.bow[columns] + down.bow[rows] * across.counts[columns]
         return down.near[rows] * sides[:-1] + down.far[rows] * sides[1:] + bow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,7 +38,7 @@ class Tally:
 
         `scores` are float32 [K, ...] and are changed; `best` [...] are those of the labels.
         """
-        confidence = softmax_at_zero(self.differences(scores, best)).numpy()
+        confidence = softmax_at_zero(self.differences(scores, best), in_place=True).numpy()
         if self.threshold > 0:
             sure = confidence >= self.threshold
             self.add(labels[sure], confidence[sure])
@@ -51,16 +53,20 @@ class Tally:
 
     def add(
         self,
-        labels: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.integer[Any]],
         confidence: npt.NDArray[np.float32],
         pixels: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Count the `confidence` [N] of pixels with `labels` [N]; where `pixels` [N] are given, sums over so many."""
         if self.with_scores:
+            labels = labels.astype(np.intp)  # once for both
             self._sums += np.bincount(labels, weights=confidence, minlength=len(self._sums))
             self._pixels += np.bincount(labels, weights=pixels, minlength=len(self._sums))
 
 
-def softmax_at_zero(differences: Tensor) -> Tensor:
-    """The softmax [...] of the label whose score is 0 among `differences` [K, ...], which it is one of."""
-    return torch.exp(differences).sum(dim=0).reciprocal_()
+def softmax_at_zero(differences: Tensor, *, in_place: bool = False) -> Tensor:
+    """The softmax [...] of the label whose score is 0 among `differences` [K, ...], which it is one of.
+
+    `in_place` overwrites `differences`, and spares the memory and the time that it takes to get it.
+    """
+    return torch.exp(differences, out=differences if in_place else None).sum(dim=0).reciprocal_()
