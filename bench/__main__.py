@@ -9,7 +9,19 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
+from lseg_serve.bench import (
+    cost,
+    decoding,
+    endpoint,
+    engines,
+    load,
+    machine,
+    masks,
+    operators,
+    overhead,
+    report,
+    scenes,
+)
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, save_origin
 from lseg_serve.bench.rows import RESULTS, Row, write_rows
@@ -44,6 +56,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return scenes.measure(tuple(options.precisions), options.scenes)
     if options.command == "cost":
         return cost.measure()
+    if options.command == "masks":
+        return masks.measure(options.runs)
     if options.command == "decoding":
         return decoding.measure(options.runs)
     if options.command == "kinds":
@@ -102,6 +116,8 @@ def _options() -> argparse.Namespace:
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
+    command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
+    command.add_argument("--runs", type=int, default=15)
     command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
     command.add_argument("--runs", type=int, default=3)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")

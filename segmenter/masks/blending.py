@@ -158,7 +158,9 @@ class Blended:
     def _count(self, cells: Chosen) -> int:
         """How many pixels of the target lie in the chosen `cells` [h, w], each between a pixel and the next ones."""
         height, width = cells.shape
-        pixels = np.bincount(self._first_rows, minlength=height) @ cells @ np.bincount(self._first_columns, minlength=width)
+        pixels = (
+            np.bincount(self._first_rows, minlength=height) @ cells @ np.bincount(self._first_columns, minlength=width)
+        )
         return int(pixels)
 
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
