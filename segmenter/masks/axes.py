@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ class Spans:
         return np.diff(self.starts)
 
     def within(self, chosen: Places) -> Places:
-        """The rows of the spans `chosen` [N], none empty: [P, N]; a span of fewer than P has its last row repeatedly."""
+        """The rows of the spans `chosen` [N], none empty: [P, N]. A span of fewer has its last row several times."""
         first, last = self.starts[chosen], self.starts[chosen + 1] - 1
         return np.minimum(first + np.arange((last - first).max(initial=0) + 1, dtype=np.int32)[:, None], last)
 
@@ -64,7 +65,7 @@ def spans(source: int, target: int, rule: Rule, parts: int) -> Spans:
     places = where - span
     count = source * parts
 
-    def total(values: npt.NDArray[np.float64]) -> Shares:
+    def total(values: npt.NDArray[Any]) -> Shares:
         return np.bincount(span, weights=values, minlength=count).astype(np.float32)
 
     starts = np.searchsorted(span, np.arange(count + 1)).astype(np.int32)

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lseg_serve.segmenter.masks.axes import Axis, Places, Shares, resized_axis
-from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, ScoreMap
+from lseg_serve.segmenter.masks.score_maps import ScoreMap, resizing_steps
 
 # NumPy selects, counts and compares here, because it does that several times faster than torch.
 Labels = npt.NDArray[np.uint8]
@@ -201,17 +201,6 @@ def blended_labels(
     except TooMixedError:
         return None
     return labelled.labels
-
-
-def resizing_steps(scores: ScoreMap) -> tuple[DenseScoreMap, list[ResizedScoreMap]] | None:
-    """The map that `scores` was resized from, and the steps that changed its size; None where it was never resized."""
-    steps: list[ResizedScoreMap] = []
-    while isinstance(scores, ResizedScoreMap):
-        steps.append(scores)
-        scores = scores.source
-    if not steps or not isinstance(scores, DenseScoreMap):
-        return None
-    return scores, [step for step in reversed(steps) if step.source.shape != step.shape]
 
 
 def best_labels(scores: Tensor) -> tuple[Tensor, Labels]:

@@ -14,8 +14,8 @@ those that are still in doubt are computed.
                        .         .                   .         .                   .         .
                       0.8 . . . 0.7                 0.4 . . . 0.4                 0.5 . . . 0.4
 
-Where the corners differ, `blending` computes each pixel's scores, and its softmax is computed, too. A cell that is below
-the threshold whichever of its labels is the best needs none of that.
+Where the corners differ, `blending` computes each pixel's scores, and its softmax is computed, too. A cell that is
+below the threshold whichever label is the best needs none of that.
 
 The unlabelled pixels are exact. Mean scores take a cell's softmax as a parabola through its corners and its centre.
 """
@@ -26,11 +26,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lseg_serve.segmenter.masks.axes import Places, spans
+from lseg_serve.segmenter.masks.axes import Places, Shares, spans
 from lseg_serve.segmenter.masks.blending import PART_ELEMENTS, Chosen, Labels, best_labels
 from lseg_serve.segmenter.masks.confidence import UNLABELLED, Tally, softmax_at_zero
 from lseg_serve.segmenter.masks.score_maps import ResizedScoreMap
@@ -213,7 +212,7 @@ class _Sweep:
     def _labels_of(self, cells: Cells, parts: int) -> Labels:
         return self._labels[cells.rows[:, None] // parts, cells.columns // parts]
 
-    def _sums(self, cells: Cells, confidence: Tensor, parts: int) -> npt.NDArray[np.float32]:
+    def _sums(self, cells: Cells, confidence: Tensor, parts: int) -> Shares:
         """The sum of the softmax over each cell's pixels [Y, X, N], from its `confidence` at the corners."""
         down, across = self._axes[parts]
         rows, columns = cells.rows[:, None], cells.columns
@@ -222,7 +221,8 @@ class _Sweep:
         bow = softmax_at_zero(_of_corners(cells.differences, torch.add).div_(4), in_place=True).numpy()
         bow -= _of_corners(confidence, torch.add).numpy() / 4
         bow *= down.counts[rows] * across.bow[columns] + down.bow[rows] * across.counts[columns]
-        return down.near[rows] * sides[:-1] + down.far[rows] * sides[1:] + bow
+        sums: Shares = down.near[rows] * sides[:-1] + down.far[rows] * sides[1:] + bow
+        return sums
 
 
 def _of_corners(values: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""How sure the network is of each pixel's label: its softmax, by which pixels are left unlabelled and scores averaged."""
+"""How sure the network is of each pixel's label: its softmax, for a threshold and for mean scores."""
 
 from __future__ import annotations
 

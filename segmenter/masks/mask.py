@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lseg_serve.segmenter.masks.blending import best_labels, blended_labels, resizing_steps
+from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
 from lseg_serve.segmenter.masks.cells import CellJudge, worth_cells
 from lseg_serve.segmenter.masks.confidence import UNLABELLED, Tally
 from lseg_serve.segmenter.masks.score_maps import (
@@ -17,6 +17,7 @@ from lseg_serve.segmenter.masks.score_maps import (
     DenseScoreMap,
     ResizedScoreMap,
     ScoreMap,
+    resizing_steps,
     strips,
 )
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
@@ -32,7 +33,7 @@ class Mask:
     mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels; 0 if it has none
 
 
-def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ScoreMap:
+def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ResizedScoreMap:
     """Logits [K, height, width] at the image's size, from the network's `scores` float32 [K, h, w].
 
     The scores have half the bucket's size. They are resized to the bucket with aligned corners, as lang-seg's last
@@ -50,9 +51,9 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
     divided by `temperature`, and is computed only for a threshold or mean scores.
 
-    The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two round
-    differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits` alone: a
-    threshold or mean scores change no label.
+    The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two
+    round differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits`
+    alone: a threshold or mean scores change no label. `masks.cells` says how exact both are in a map that was enlarged.
     """
     tally = Tally(logits.shape[0], threshold=threshold, with_scores=with_scores, temperature=temperature)
     chain = resizing_steps(logits)
