@@ -21,23 +21,18 @@ _GONE = (Unreachable, TimedOut, NotReady, Overloaded)
 
 
 def add_endpoint(parser: argparse.ArgumentParser) -> None:
-    """The options that name a model at a server."""
+    """The options that name a model at a server, and the one that bounds a wait."""
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server (default: %(default)s)")
-    add_model(parser)
+    parser.add_argument("--model", default="lseg", help="its name on the server (default: %(default)s)")
+    parser.add_argument("--timeout", type=seconds, default=600, help="seconds for one answer (default: %(default)s)")
 
 
 def add_management(parser: argparse.ArgumentParser) -> None:
-    """The options that name a model at a server's management port."""
+    """The option that names a server's management port."""
     parser.add_argument(
-        "--management-url", default="http://127.0.0.1:8081", help="of the management port (default: %(default)s)"
+        "--management-url",
+        help="of the management port (default: port 8081 beside port 8080, and no other is known)",
     )
-    add_model(parser)
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """The option that names the model and the one that bounds a wait."""
-    parser.add_argument("--model", default="lseg", help="its name on the server (default: %(default)s)")
-    parser.add_argument("--timeout", type=seconds, default=600, help="seconds for one answer (default: %(default)s)")
 
 
 def seconds(text: str) -> float:
