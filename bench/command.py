@@ -17,8 +17,8 @@ from lseg_serve.bench.setting import PROJECT, Setting
 from lseg_serve.model.int8 import unavailable_reason
 
 
-def measure(options: argparse.Namespace) -> Path | None:
-    """Measure what the options name, and return the file that was written, if there is one."""
+def measure(options: argparse.Namespace) -> Path | str | None:
+    """Measure what the options name, and return the file that was written, or what was; None if nothing was."""
     if options.measured == "report":
         return report.write(options.results)
     measured = machine.describe()

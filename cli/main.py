@@ -7,7 +7,6 @@ arguments are to be read, so that `lseg --help` does not wait for torch.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -58,7 +57,7 @@ _CONFIGURATION = Command("cli.configuration", "every key of model-config.yaml, a
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `lseg` with `arguments`, or with the command line's, and return the exit status."""
     parser = _Parser(prog="lseg", description="LSeg, segmentation by words: from a checkpoint to masks.")
-    parser.epilog = f"`lseg COMMAND --help` has the options and an example. {_STATUSES}"
+    parser.epilog = f"`lseg COMMAND --help` has the options and an example.\n{_STATUSES}"
     return _run_group(parser, COMMANDS, arguments)
 
 
@@ -95,7 +94,7 @@ class _Parser(argparse.ArgumentParser):
             self.epilog = f"example:\n  {self.prog} {command.example}".rstrip()
             self._pending = lambda: command.load().add_arguments(self)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending()
@@ -114,5 +113,3 @@ def _guarded(prog: str, command: Command, read: argparse.Namespace, arguments: S
     if arguments is None:  # the process is this command's own
         begin()
     return guarded(prog, command.load().run, read)
-
-

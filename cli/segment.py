@@ -112,7 +112,7 @@ def _status(failures: list[Exception], counts: Counter[str]) -> Status:
         return Status.UNREACHABLE
     if counts["done"] or counts["skipped"]:
         return Status.PARTLY_FAILED
-    return statuses.pop() if len(statuses) == 1 else Status.PARTLY_FAILED
+    return Status.REFUSED if Status.REFUSED in statuses else Status.FAULT
 
 
 def _summarise(summary: dict[str, int], elapsed: float, arguments: argparse.Namespace, interrupted: bool) -> None:

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lseg_serve.client.errors import BadAnswer
 from lseg_serve.client.masks import Mask, read_mask
@@ -68,6 +68,7 @@ class Report(BaseModel):
     labels: tuple[Region, ...]
     unlabelled: Unlabelled
     mask: Annotated[Mask, BeforeValidator(_mask)]
+    body: bytes = Field(b"", exclude=True, repr=False)  # the JSON, as it came
 
 
 def read_report(body: bytes) -> Report:
@@ -77,7 +78,7 @@ def read_report(body: bytes) -> Report:
         BadAnswer: it is no such JSON.
     """
     try:
-        return Report.model_validate_json(body)
+        return Report.model_validate_json(body).model_copy(update={"body": body})
     except (ValidationError, binascii.Error) as error:
         raise BadAnswer(f"the response is no report in JSON: {first_finding(error)}") from error
 

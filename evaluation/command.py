@@ -30,6 +30,7 @@ from lseg_serve.evaluation.zero_shot import (
     write_zero_shot_report,
 )
 
+
 def evaluate(options: argparse.Namespace) -> int:
     """Do what the options name, and return 0 for done, or how many images failed.
 
@@ -216,4 +217,3 @@ def _common_options() -> argparse.ArgumentParser:
     )
     common.add_argument("--json", action="store_true", help="figures as JSON, one document a line")
     return common
-

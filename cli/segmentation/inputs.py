@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -11,10 +10,11 @@ from lseg_serve.cli.manners import CommandError, Status
 
 STDIN = "-"
 # By which a folder's images are known. A file that is named itself is sent whatever its name.
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .hif .tif .tiff .dng .bmp .dib .gif .ico .cur .pnm .pbm .pgm "
-    ".ppm .jp2 .j2k .jpf .jpx .j2c .jxl .psd .psb .tga .icb .vda .vst".split()
-)
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".hif", ".tif", ".tiff", ".dng",
+    ".bmp", ".dib", ".gif", ".ico", ".cur", ".pnm", ".pbm", ".pgm", ".ppm", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c",
+    ".jxl", ".psd", ".psb", ".tga", ".icb", ".vda", ".vst",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,19 @@ def _expanded(name: str, output: Path | None) -> Iterator[Source]:
     elif path.exists():
         yield Source(path, PurePath(path.name))
     else:
-        matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+        matches = _matching(name) if any(sign in name for sign in "*?[") else []
         if not matches:
             raise CommandError(
                 Status.REFUSED, f"{name}: no such file; accepted: files, folders, patterns such as 'photos/*.jpg', or -"
             )
         for match in matches:
-            yield from _expanded(match, output)
+            yield from _expanded(str(match), output)
+
+
+def _matching(pattern: str) -> list[Path]:
+    """What a pattern stands for that the shell has left as it is; `**` stands for any folders."""
+    path = PurePath(pattern)
+    return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 def _in_folder(folder: Path, output: Path | None) -> Iterator[Source]:
@@ -80,8 +86,6 @@ def _in_folder(folder: Path, output: Path | None) -> Iterator[Source]:
         and path.is_file()
     ]
     if not images:
-        raise CommandError(
-            Status.REFUSED, f"{folder}: no image in it; their names end in one of {' '.join(sorted(SUFFIXES))}"
-        )
+        raise CommandError(Status.REFUSED, f"{folder}: no image in it; their names end in one of {' '.join(SUFFIXES)}")
     for path in images:
         yield Source(path, PurePath(path.relative_to(folder)))

@@ -45,9 +45,9 @@ class Record:
         self._outputs: dict[str, str] = {}  # of each image, by its key
         self._done: dict[str, list[int]] = {}  # size in bytes and time of change in nanoseconds, by key
         found = self._read()
-        if found is not None and not again:
+        if found is not None and self._done and not again:
             self._check(found, options)
-        if found is None or again:
+        if not self._done or again:
             self._done = {}
             self._start(options)
         self._owner = {self._folded(output): key for key, output in self._outputs.items()}
@@ -156,6 +156,3 @@ def state_of(source: Source) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
-
-
-

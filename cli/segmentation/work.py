@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,10 @@ class Outcome:
     state: list[int] | None = None
 
     @property
-    def is_away(self) -> bool:
-        """Whether it failed because the server is away, as the next image would."""
+    def ends_all(self) -> bool:
+        """Whether the next image would fail as well: the server is away, or refuses what all images have in common."""
+        if isinstance(self.error, Refused) and not isinstance(self.error, _AWAY):
+            return self.error.status == HTTPStatus.NOT_FOUND or self.error.field not in (None, "image")
         return isinstance(self.error, _AWAY)
 
     def document(self) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def bytes_of(answer: Answer) -> bytes:
 def work(sources: Sequence[Source], asking: Asking, record: Record, jobs: int) -> Iterator[Outcome]:
     """Segment each of `sources` that is not done, `jobs` at a time, and yield what became of it, as it comes.
 
-    It ends early where the server stays away. After an interrupt, the requests under way are finished and kept; a
+    It ends early where the server stays away, or refuses what all requests have in common. After an interrupt, the requests under way are finished and kept; a
     second one leaves them.
 
     Raises:
@@ -159,7 +162,7 @@ def work(sources: Sequence[Source], asking: Asking, record: Record, jobs: int) -
             while running:
                 for outcome in finished():
                     yield outcome
-                    if outcome.is_away:
+                    if outcome.ends_all:
                         stop.set()
                     elif not stop.is_set():
                         begin()
@@ -184,9 +187,7 @@ def _second_interrupt_leaves(count: int) -> Iterator[None]:
         os._exit(Status.INTERRUPTED)
 
 
-def _segmented(
-    source: Source, client: LSegClient, asking: Asking, record: Record, stop: threading.Event
-) -> Outcome:
+def _segmented(source: Source, client: LSegClient, asking: Asking, record: Record, stop: threading.Event) -> Outcome:
     output = record.output_of(source)
     if stop.is_set():
         raise Stopped

@@ -52,11 +52,11 @@ def run(options: argparse.Namespace) -> bool:
     segmenter = Segmenter.load(model, config, most_images=batch_size)
     on_cpu = Segmenter.load(model, config.replaced(device="cpu"))
     report = check_device(segmenter, on_cpu, options.requests, batch_size, variants)
-    document = json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    as_json = json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n"
     if options.json == "-":
-        sys.stdout.write(document)
+        sys.stdout.write(as_json)
         return report.passed
     sys.stdout.write("\n".join(report.lines()) + "\n")
     if options.json is not None:
-        Path(options.json).write_text(document, encoding="utf-8")
+        Path(options.json).write_text(as_json, encoding="utf-8")
     return report.passed

@@ -126,4 +126,3 @@ def _bytes(graph: Graph, shapes: Shapes, architecture: Architecture) -> tuple[in
         return pixels * _FLOAT_BYTES, graph.batch * channels * shapes.pixel_count(graph.bucket) * _FLOAT_BYTES
     taken = graph.batch * (channels * graph.pixels + embedding * graph.labels)
     return taken * _FLOAT_BYTES, graph.batch * (graph.labels + 4) * graph.pixels * _FLOAT_BYTES
-
