@@ -8,6 +8,8 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from lseg_serve.cli.manners import CommandError, Status, add_json, write
 from lseg_serve.export.errors import ExportError, ToleranceError
 from lseg_serve.export.exporter import Summary, export
@@ -25,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         summary = export(options)
     except ExportError as error:
-        fault = isinstance(error, ToleranceError) or isinstance(error.__cause__, OSError)
+        fault = isinstance(error, ToleranceError) or isinstance(error.__cause__, OSError | SafetensorError)
         status = Status.FAULT if fault else Status.REFUSED
         raise CommandError(status, f"export failed: {error}") from error
     except KeyboardInterrupt:
