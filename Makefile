@@ -1,4 +1,4 @@
-# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
+# make serve [CHECKPOINT=file or name]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -16,7 +16,8 @@ export NO_PROXY := $(no_proxy)
 
 # Without a checkpoint of one's own, the bundled model is served: it knows drawn scenes, so it gets one.
 ifdef CHECKPOINT
-EXPORT := "$(CHECKPOINT)"
+# A file, or the name of a published checkpoint, which is fetched.
+EXPORT := "$$(test -e "$(CHECKPOINT)" && echo "$(CHECKPOINT)" || $(BIN)/lseg fetch "$(CHECKPOINT)")"
 IMAGE ?= demo/photos/cat.jpg
 LABELS ?= cat,grass,other
 else
@@ -36,12 +37,12 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 serve: env
-	$(BIN)/python -m export $(EXPORT)
-	$(BIN)/python -m server start
+	$(BIN)/lseg export $(EXPORT)
+	$(BIN)/lseg serve
 	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
 
 stop: env
-	$(BIN)/python -m server stop
+	$(BIN)/lseg stop
 
 # Everything, against real servers too, with the share of lines that was run. CI has a floor for it, in .ci/run.
 test: env

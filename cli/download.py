@@ -70,7 +70,7 @@ def _not_given(url: str, reason: str) -> CommandError:
             f"{url}: Google Drive sent its page for files that were fetched too often (quota), not the file; "
             "try again in some hours, or open the address in a browser, sign in, and add a copy to a Drive of your own",
         )
-    return CommandError(Status.REFUSED, f"{url}: Google Drive sent a page, not the file: {text[:300]}")
+    return CommandError(Status.REFUSED, f"{url}: Google Drive sent a page, not the file; it may not be public any more")
 
 
 def _broken(url: str, reason: str) -> CommandError:

@@ -28,8 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         return Status.OK
     published = _named(arguments.name)
     target: Path = arguments.output / f"{published.name}.ckpt"
-    digest = _check_again(target) if target.exists() else _fetch(published, target)
-    described = _read(target, published)
+    digest, described = (_check_again if target.exists() else _fetch)(published, target)
     note(f"{target}: {described}\n  sha256 {digest}, remembered in {memory_of(target).name}\n  licence: {LICENSE}")
     document = {"path": str(target), "sha256": digest, "read": described, **asdict(published), "license": LICENSE}
     write(arguments, document, str(target))
@@ -55,23 +54,29 @@ def _list(arguments: argparse.Namespace) -> None:
             print(f"{one.name:<17} {one.network:<26} {figure:>5}  {one.trained_on}")
 
 
-def _check_again(target: Path) -> str:
-    """The sha256 of a file that is there: the one that is remembered, or a new one to remember."""
+def _check_again(published: Published, target: Path) -> tuple[str, str]:
+    """The sha256 of a file that is there, the one that is remembered or a new one to remember, and what it holds."""
     digest = sha256_of(target)
-    if not check_remembered(target, digest):
+    known = check_remembered(target, digest)
+    described = _read(target, published)
+    if not known:
         remember(target, digest)
-    return digest
+    return digest, described
 
 
-def _fetch(published: Published, target: Path) -> str:
-    """Download to a name of its own, and give the file its name only once it has passed its checks."""
+def _fetch(published: Published, target: Path) -> tuple[str, str]:
+    """Download to a name of its own, and give the file its name only once it has passed its checks.
+
+    Returns:
+        Its sha256, and what it holds.
+    """
     aside = target.with_name(f"{target.name}.download")
     note(f"fetching {published.name} ({published.network}) from {published.url}")
     download(published.url, aside)
     digest = sha256_of(aside)
     known = check_remembered(target, digest)
     try:
-        _read(aside, published)
+        described = _read(aside, published)
     except CommandError as error:
         refused = target.with_name(f"{target.name}.refused")
         aside.replace(refused)
@@ -79,7 +84,7 @@ def _fetch(published: Published, target: Path) -> str:
     aside.replace(target)
     if not known:
         remember(target, digest)
-    return digest
+    return digest, described
 
 
 def _read(path: Path, published: Published) -> str:

@@ -18,7 +18,10 @@ from tests.conftest import PROJECT
 from tests.support.drive import Drive, drive, is_possible
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.skipif(not is_possible(), reason="openssl, which makes the certificate, is not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_possible(), reason="openssl, which makes the certificate, is not here"),
+]
 ID = PUBLISHED["demo_e200"].drive_id
 
 
@@ -119,7 +122,7 @@ def test_a_file_that_is_gone_and_a_name_that_is_none(google: Drive, tmp_path: Pa
     gone, unknown = _fetch(google, tmp_path, "coco_fold0"), _fetch(google, tmp_path, "resnet")
     private = _fetch(google, tmp_path, "demo_e200_fp32")
     assert gone.returncode == unknown.returncode == private.returncode == 3
-    assert "404" in gone.stderr
+    assert "Google Drive sent a page, not the file" in gone.stderr
     assert "accepted: demo_e200, " in unknown.stderr
     assert "asks for a sign-in" in private.stderr
 
