@@ -17,11 +17,12 @@ export NO_PROXY := $(no_proxy)
 # Without a checkpoint of one's own, the bundled model is served: it knows drawn scenes, so it gets one.
 ifdef CHECKPOINT
 # A file, or the name of a published checkpoint, which is fetched.
-EXPORT := "$$(test -e "$(CHECKPOINT)" && echo "$(CHECKPOINT)" || $(BIN)/lseg fetch "$(CHECKPOINT)")"
+EXPORT = checkpoint="$(CHECKPOINT)"; test -e "$$checkpoint" || checkpoint=$$($(BIN)/lseg fetch "$$checkpoint") || exit $$?; \
+	$(BIN)/lseg export "$$checkpoint"
 IMAGE ?= demo/photos/cat.jpg
 LABELS ?= cat,grass,other
 else
-EXPORT := demo/weights/lseg-scenes.safetensors --config demo/model-config.yaml --labels demo/labels.txt
+EXPORT = $(BIN)/lseg export demo/weights/lseg-scenes.safetensors --config demo/model-config.yaml --labels demo/labels.txt
 IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
@@ -37,7 +38,7 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 serve: env
-	$(BIN)/lseg export $(EXPORT)
+	$(EXPORT)
 	$(BIN)/lseg serve
 	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
 

@@ -129,8 +129,8 @@ def bytes_of(answer: Answer) -> bytes:
 def work(sources: Sequence[Source], asking: Asking, record: Record, jobs: int) -> Iterator[Outcome]:
     """Segment each of `sources` that is not done, `jobs` at a time, and yield what became of it, as it comes.
 
-    It ends early where the server stays away, or refuses what all requests have in common. After an interrupt, the requests under way are finished and kept; a
-    second one leaves them.
+    It ends early where the server stays away, or refuses what all requests have in common. After an interrupt, the
+    requests under way are finished and kept; a second one leaves them.
 
     Raises:
         KeyboardInterrupt: as it came, once those requests are done.

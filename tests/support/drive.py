@@ -48,7 +48,18 @@ def certificate(folder: Path) -> Path:
     """A new certificate for Google's names, with its key, in one file."""
     key, path = folder / "key.pem", folder / "drive.pem"
     names = ",".join(f"DNS:{host}" for host in HOSTS)
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=drive.google.com"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=drive.google.com",
+    ]
     command += ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + key.read_bytes())

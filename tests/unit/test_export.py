@@ -107,7 +107,9 @@ def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
 def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.ZipFile]) -> None:
     _, archive = exported
     for package in ("model", "segmenter", "handler", "labelsets"):
-        for source in (one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt") and one.name != "__main__.py"):
+        for source in (
+            one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt") and one.name != "__main__.py"
+        ):
             assert archive.read(f"lseg_serve/{source.relative_to(PROJECT).as_posix()}") == source.read_bytes()
     assert archive.read("lseg_handler.py") == archive.read("lseg_serve/handler/lseg_handler.py")
 
