@@ -1,4 +1,4 @@
-"""`lseg segment` at a real server: every format, what is refused, and a folder of images through all that may happen."""
+"""`lseg segment` at a real server: every format, refusals, and a folder of images through all that may happen."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_only_a_terminal_gets_colours_unless_it_wants_none(variables: dict[str, 
     subprocess.run(command, stderr=child, cwd=PROJECT, env=environment, check=False)
     os.close(child)
     with open(parent, "rb") as terminal:  # noqa: PTH123 - a file descriptor
-        shown = terminal.read1(4000)  # type: ignore[attr-defined]
+        shown = terminal.read1(4000)
     assert (b"\x1b[1;31merror" in shown) == colored
     assert b"error" in shown
 
