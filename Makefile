@@ -1,4 +1,4 @@
-# make serve [CHECKPOINT=file or name]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
+# make serve [CHECKPOINT=file or name]   make web   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -27,7 +27,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
+.PHONY: env serve web stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
 
 env: $(READY)
 
@@ -41,6 +41,10 @@ serve: env
 	$(EXPORT)
 	$(BIN)/lseg serve
 	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
+
+# The page, and the server where none runs; both end with Ctrl-C. WEB_OPTIONS='--port 9000'
+web: env
+	$(BIN)/lseg web $(WEB_OPTIONS)
 
 stop: env
 	$(BIN)/lseg stop
