@@ -51,7 +51,7 @@ class ScriptedServer:
             return self.replies[min(len(self.asked), len(self.replies)) - 1]
 
     def count(self, change: int) -> None:
-        """Count the requests that are being answered."""
+        """Count the requests that wait for their reply."""
         with self._lock:
             self._now += change
             self.most_at_once = max(self.most_at_once, self._now)
@@ -64,18 +64,17 @@ def serving(*replies: Scripted) -> Iterator[ScriptedServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
             script.count(1)
-            try:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                self._send(script.take(Asked(self.command, self.path, headers, body, time.monotonic())))
-            finally:
-                script.count(-1)
+            reply = script.take(Asked(self.command, self.path, headers, body, time.monotonic()))
+            time.sleep(reply.seconds)
+            script.count(-1)  # before the reply: with the reply in hand a client may send the next request
+            self._send(reply)
 
         do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the standard library's names
 
         def _send(self, reply: Scripted) -> None:
-            time.sleep(reply.seconds)
             try:
                 self.send_response(reply.status)
                 self.send_header("Content-Length", str(len(reply.body) + reply.missing))

@@ -148,6 +148,26 @@ def test_requests_at_once_are_bounded(kind: str) -> None:
     assert server.most_at_once == 2
 
 
+def test_a_call_that_is_cancelled_leaves_its_place_to_the_next(kind: str) -> None:
+    if kind == "threads":
+        pytest.skip("a thread cannot be cancelled")
+
+    async def ask(url: str) -> bytes:
+        async with AsyncLSegClient(url, max_concurrency=1) as client:
+            first = asyncio.create_task(client.segment(b"image"))
+            while not server.asked:
+                await asyncio.sleep(0.01)
+            second = asyncio.create_task(client.segment(b"image"))
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            return (await second).png
+
+    with serving(Scripted(200, MASK.body, seconds=0.3)) as server:
+        assert asyncio.run(ask(server.url)) == MASK.body
+    assert len(server.asked) == 2
+
+
 def test_an_environment_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
