@@ -148,9 +148,8 @@ def test_requests_at_once_are_bounded(kind: str) -> None:
     assert server.most_at_once == 2
 
 
-def test_a_call_that_is_cancelled_leaves_its_place_to_the_next(kind: str) -> None:
-    if kind == "threads":
-        pytest.skip("a thread cannot be cancelled")
+def test_a_call_that_ends_early_leaves_its_place_to_the_next(kind: str) -> None:
+    """With threads by a time-out, with asyncio by being cancelled."""
 
     async def ask(url: str) -> bytes:
         async with AsyncLSegClient(url, max_concurrency=1) as client:
@@ -163,8 +162,14 @@ def test_a_call_that_is_cancelled_leaves_its_place_to_the_next(kind: str) -> Non
                 await first
             return (await second).png
 
-    with serving(Scripted(200, MASK.body, seconds=0.3)) as server:
-        assert asyncio.run(ask(server.url)) == MASK.body
+    with serving(Scripted(200, MASK.body, seconds=1), MASK) as server:
+        if kind == "asyncio":
+            assert asyncio.run(ask(server.url)) == MASK.body
+        else:
+            with LSegClient(server.url, max_concurrency=1, timeout=0.5) as client:
+                with pytest.raises(TimedOut):
+                    client.segment(b"image")
+                assert client.segment(b"image").png == MASK.body
     assert len(server.asked) == 2
 
 
