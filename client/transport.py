@@ -1,4 +1,4 @@
-"""Sends requests over HTTP, with httpx2. Nothing of httpx2 leaves this file: neither its types nor its errors."""
+"""Sends requests over HTTP, with httpx2, whose types and errors do not leave this file."""
 
 from __future__ import annotations
 
