@@ -23,7 +23,6 @@ function switchTheme(): void {
 
 export function Header() {
   const one = model.value;
-  const about = one && [one.id, one.device, t().states[one.state]].filter(Boolean).join(" · ");
   return (
     <header class="head">
       <a class="skip" href="#main" onClick={(event) => {
@@ -34,7 +33,10 @@ export function Header() {
       <h1>LSeg <span>{t().title}</span></h1>
       {one && (
         <p class="model-state" role="status" data-state={one.state}>
-          <span class="lamp" aria-hidden="true" />{about}
+          <span class="lamp" aria-hidden="true" />
+          <span>{one.id}</span>
+          {one.device && <span class="device">{one.device}</span>}
+          <span>{t().states[one.state]}</span>
         </p>
       )}
       <select

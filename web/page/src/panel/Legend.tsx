@@ -129,7 +129,7 @@ function LegendRow({ row, colour }: { row: Row; colour: string }) {
       </th>
       <td class="share">
         <span class="bar" aria-hidden="true"><span style={{ width: `${row.share * 100}%`, background: colour }} /></span>
-        {percent(row.share)}
+        <span class="number">{percent(row.share)}</span>
       </td>
       <td class="score">{row.score === null || row.share === 0 ? "–" : scoreText(row.score)}</td>
     </tr>

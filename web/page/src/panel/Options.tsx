@@ -46,6 +46,7 @@ export function Options() {
           max="0.99"
           step="0.01"
           value={threshold.value}
+          style={{ "--at": threshold.value / 0.99 }}
           aria-valuetext={percent(threshold.value)}
           onInput={(event) => (threshold.value = Number(event.currentTarget.value))}
         />

@@ -6,8 +6,6 @@ import { Fault, faultOf } from "./faults";
 export interface Description {
   label_set?: string[];
   limits?: { max_labels?: number; max_label_length?: number; max_image_pixels?: number };
-  architecture?: string;
-  precision?: string;
 }
 
 export interface Model {

@@ -37,8 +37,9 @@ export function setLanguage(one: Language): void {
 /** A share from 0 to 1, such as `42 %`; small ones with a decimal. */
 export function percent(share: number): string {
   const digits = share > 0 && share < 0.0995 ? 1 : 0;
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
   if (share > 0 && share < 0.0005) return `<${(0.1).toLocaleString(language.value)} %`;
-  return `${(share * 100).toLocaleString(language.value, { maximumFractionDigits: digits })} %`;
+  return `${(share * 100).toLocaleString(language.value, options)} %`;
 }
 
 /** A mean softmax, 0 to 1, with two decimals. */

@@ -23,6 +23,7 @@ export function ViewBar() {
           max="1"
           step="0.01"
           value={opacity.value}
+          style={{ "--at": opacity.value }}
           aria-valuetext={percent(opacity.value)}
           onInput={(event) => (opacity.value = Number(event.currentTarget.value))}
         />
