@@ -21,6 +21,11 @@ const NOTICE_MS = 2500;
 
 export function App() {
   const picture = active.value;
+  const hasPicture = picture !== null;
+  // The button that opened the first picture is gone with the start page: the keyboard goes on at the picture.
+  useEffect(() => {
+    if (hasPicture) document.querySelector<HTMLElement>(".viewer")?.focus({ preventScroll: true });
+  }, [hasPicture]);
   return (
     <>
       <Header />

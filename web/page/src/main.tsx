@@ -12,7 +12,7 @@ import "./style/panel.css";
 
 const linked = readLink(location.hash);
 render(<App />, document.getElementById("page")!);
-void watchModels();
+watchModels();
 startRunner();
 fetchGallery()
   .then(async (found) => {

@@ -95,7 +95,7 @@ export const active = computed(() => pictures.value.find((one) => one.id === act
 export const model = computed<Model | null>(() => models.value.find((one) => one.id === modelId.value) ?? null);
 export const description = computed<Description | null>(() => model.value?.description ?? null);
 
-/** The question as it stands, with the word that is being typed where the mode answers at once. */
+/** The question as it stands, without the word that is being typed. */
 export const question = computed<Question>(() => ({
   model: modelId.value,
   labels: labels.value,

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { cssColour } from "../mask/paint";
 import { Icon } from "../panel/Icon";
-import { active, draft, labels, notice } from "../state";
+import { active, description, draft, labels, notice } from "../state";
 import { t } from "../texts";
 import { presets, suggestions } from "./presets";
 import { folded, joined, splitLabels } from "./split";
@@ -83,6 +83,7 @@ export function LabelField() {
           autocapitalize="off"
           enterkeyhint="enter"
           spellcheck={false}
+          maxLength={description.value?.limits?.max_label_length ?? 200}
           value={draft.value}
           onInput={onInput}
           onKeyDown={onKeyDown}

@@ -4,6 +4,7 @@
  */
 
 import { effect } from "@preact/signals";
+import { folded } from "../labels/split";
 import { compare, decode } from "../mask/tasks";
 import {
   active, activeId, comparison, draft, keyOf, labels, mode, model, modelId, pause, pictures, question,
@@ -34,7 +35,7 @@ function asked(): Question {
   const word = draft.value.trim();
   const last = active.value?.result.value;
   const quick = base.mode === "fast" && base.threshold === 0 && last !== null && last !== undefined && last.elapsed < 1500;
-  if (word.length < 2 || !quick || /[,;|]/.test(word) || base.labels.includes(word)) return base;
+  if (word.length < 2 || !quick || base.labels.some((label) => folded(label) === folded(word))) return base;
   return { ...base, labels: [...base.labels, word] };
 }
 
@@ -97,7 +98,7 @@ export function retryNow(): void {
 
 async function run(): Promise<void> {
   const task = next();
-  if (!task) return;
+  if (!task) return abort(); // what is on its way is not wanted any more
   const { picture, one, isOther } = task;
   const key = keyOf(one);
   if (job && job.picture === picture && job.key === key) return;

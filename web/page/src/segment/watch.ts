@@ -1,5 +1,6 @@
 /** Keeps the list of models current: often while something is amiss, rarely otherwise. */
 
+import { effect } from "@preact/signals";
 import { modelId, models, pause } from "../state";
 import { fetchModels, type Model } from "./api";
 import { Fault } from "./faults";
@@ -7,8 +8,10 @@ import { Fault } from "./faults";
 const AMISS_MS = 1500;
 const QUIET_MS = 20000;
 
-/** Look at the models now and from then on, for as long as the page is open. */
-export async function watchModels(): Promise<void> {
+let timer = 0;
+
+async function look(): Promise<void> {
+  window.clearTimeout(timer);
   try {
     const found = await fetchModels();
     if (JSON.stringify(found) !== JSON.stringify(models.value)) models.value = found;
@@ -20,5 +23,17 @@ export async function watchModels(): Promise<void> {
     models.value = models.value.map((one): Model => ({ ...one, state: "away" }));
   }
   const amiss = pause.value !== null || models.value.length === 0 || models.value.some((one) => one.state !== "ready");
-  window.setTimeout(() => void watchModels(), amiss ? AMISS_MS : QUIET_MS);
+  window.clearTimeout(timer);
+  timer = window.setTimeout(() => void look(), amiss ? AMISS_MS : QUIET_MS);
+}
+
+/** Look at the models now and from then on, for as long as the page is open; at once where a request has failed. */
+export function watchModels(): void {
+  void look();
+  effect(() => {
+    if (pause.value) {
+      window.clearTimeout(timer);
+      timer = window.setTimeout(() => void look(), AMISS_MS);
+    }
+  });
 }
