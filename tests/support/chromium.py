@@ -27,7 +27,9 @@ _OPTIONS = (
 
 def chromium_path() -> str | None:
     """Where this machine has a Chromium; None: it has none."""
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    return next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -83,7 +85,9 @@ class Visitor:
             self.page.fill(".chip-input", label)
             self.page.press(".chip-input", "Enter")
 
-    def wait_for_mask(self, labels: Sequence[str], mode: str = "fast", threshold: float = 0, layer: str = "mask") -> None:
+    def wait_for_mask(
+        self, labels: Sequence[str], mode: str = "fast", threshold: float = 0, layer: str = "mask"
+    ) -> None:
         """Until the mask of just this question is painted."""
         self.page.wait_for_function(
             """([labels, mode, threshold, layer]) => {
