@@ -19,10 +19,17 @@ from playwright.sync_api import Browser, Page, Playwright, Request
 from tests.support.pictures import Pixels
 
 MILLISECONDS = 60_000
-_OPTIONS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Without a window and a GPU, and without what a browser asks its maker for by itself.
+_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def chromium_path() -> str | None:
@@ -92,7 +99,8 @@ class Visitor:
         self.page.wait_for_function(
             """([labels, mode, threshold, layer]) => {
                 const question = document.querySelector(`canvas[data-layer=${layer}]`)?.dataset.question;
-                return question && JSON.stringify(JSON.parse(question).slice(1)) === JSON.stringify([labels, mode, threshold]);
+                const asked = JSON.stringify([labels, mode, threshold]);
+                return question && JSON.stringify(JSON.parse(question).slice(1)) === asked;
             }""",
             arg=[list(labels), mode, threshold, layer],
         )

@@ -167,7 +167,7 @@ def test_labels_of_any_script(visitor: Visitor, label: str) -> None:
 def test_a_pasted_list_is_split(visitor: Visitor) -> None:
     visitor.choose(PROJECT / "demo" / "photos" / "cat.jpg")
     for text, labels in {
-        "sky, grass，tree": ["sky", "grass", "tree"],
+        "sky, grass、tree": ["sky", "grass", "tree"],
         "- sky\n- building, edifice\n": ["sky", "building, edifice"],
         "1. sky\n2. grass": ["sky", "grass"],
         "sky,\ngrass,\ntree": ["sky", "grass", "tree"],

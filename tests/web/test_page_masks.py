@@ -19,6 +19,7 @@ from tests.support.pictures import Pixels, encoded, gradient
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
 LABELS = ["sky", "lawn", "cottage", "sheep", "other"]
 SECONDS = 120
+NONE = "\N{EN DASH}"
 
 
 def _mask(endpoint: LocalServer, labels: list[str], image: bytes | None = None, **fields: str) -> bytes:
@@ -153,7 +154,7 @@ def test_the_legend_has_the_endpoints_figures(visitor: Visitor, endpoint: LocalS
     for entry in answer["labels"]:
         share, score = (text.strip() for text in legend[entry["name"]])
         assert share == _percent(entry["share"])
-        assert score == ("–" if entry["area"] == 0 else f"{entry['mean_score']:.2f}")
+        assert score == (NONE if entry["area"] == 0 else f"{entry['mean_score']:.2f}")
     names = list(legend)
     shares = [next(entry["share"] for entry in answer["labels"] if entry["name"] == name) for name in names]
     assert shares == sorted(shares, reverse=True)
