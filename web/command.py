@@ -8,19 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-
-import uvicorn
 
 from lseg_serve.server import Addresses, LocalServer, ServerError
 from lseg_serve.server.environment import HOME, PROJECT
 from lseg_serve.server.settings import Settings as ServerSettings
-from lseg_serve.web.app import create_app
+from lseg_serve.web import create_app
 from lseg_serve.web.settings import Endpoint, Settings
 
 _MODEL = "lseg"
+_DEFAULT_BYTES = 6_553_500  # TorchServe's, for both sizes
 _BUNDLED = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
+_EXTRA = ("starlette", "uvicorn")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -51,35 +54,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted; then end what was started. Returns the exit status.
 
-    0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr.
+    0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr. 130: its start was
+    interrupted.
     """
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        print(
+            f"page not served: without {missing[0]}; install the extra: pip install 'lseg-serve[web]'", file=sys.stderr
+        )
+        return 1
     _end_like_an_interrupt()
     started: LocalServer | None = None
     try:
         listener = _listener(arguments.host, arguments.port)
-        endpoints = arguments.server
-        if not endpoints:
-            local = _local_server(arguments.run_folder)
+        if arguments.server:
+            settings = Settings(tuple(arguments.server))
+        else:
+            local, settings = _local(arguments.run_folder)
             started = local if _start(local, arguments.model_store) else None
-            addresses = local.addresses
-            endpoints = [Endpoint("default", addresses.inference_url, addresses.management_url)]
-        _serve(listener, arguments, tuple(endpoints))
+        _serve(listener, arguments, settings)
     except (ServerError, OSError, subprocess.CalledProcessError) as error:
         print(f"page not served: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass
+        print("start interrupted", file=sys.stderr)
+        return 130
     finally:
         if started is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it behind
             print("stopping the server", file=sys.stderr)
             started.stop()
     return 0
 
 
-def _serve(listener: socket.socket, arguments: argparse.Namespace, endpoints: tuple[Endpoint, ...]) -> None:
+def _serve(listener: socket.socket, arguments: argparse.Namespace, settings: Settings) -> None:
+    import uvicorn  # of the extra
+
     local = arguments.host in _LOOPBACK
     hosts = frozenset({*_LOOPBACK, *arguments.allowed_host}) if local or arguments.allowed_host else None
-    app = create_app(Settings(endpoints, timeout_seconds=arguments.timeout, hosts=hosts))
+    app = create_app(replace(settings, timeout_seconds=arguments.timeout, hosts=hosts))
     config = uvicorn.Config(
         app,
         http="h11",
@@ -93,7 +106,8 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace, endpoints: tu
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     # The socket listens already: a browser that is sent there now is answered.
     print(f"the page is at http://{host}:{listener.getsockname()[1]}/ (end with Ctrl-C)", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn, once it has ended by itself
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -116,10 +130,23 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _local_server(run_folder: Path) -> LocalServer:
-    """This machine's server, at the addresses of the environment and of its configuration file."""
+def _local(run_folder: Path) -> tuple[LocalServer, Settings]:
+    """This machine's server, and the app's settings for it: addresses and limits are those of its configuration.
+
+    Raises:
+        ServerError: an address is not accepted.
+        OSError: the configuration file cannot be read.
+    """
     config = Path(os.environ.get("TS_CONFIG_FILE") or LocalServer.config)
-    return LocalServer(run_folder, Addresses.configured(ServerSettings.read(config, os.environ)), config)
+    configured = ServerSettings.read(config, os.environ)
+    server = LocalServer(run_folder, Addresses.configured(configured), config)
+    endpoint = Endpoint("default", server.addresses.inference_url, server.addresses.management_url)
+    request, answer = (configured.get(key, "") for key in ("max_request_size", "max_response_size"))
+    return server, Settings(
+        (endpoint,),
+        max_request_bytes=int(request) if request.isdecimal() else _DEFAULT_BYTES,
+        max_answer_bytes=int(answer) if answer.isdecimal() else _DEFAULT_BYTES,
+    )
 
 
 def _start(server: LocalServer, store: Path) -> bool:

@@ -15,7 +15,7 @@ from lseg_serve.web.answers import ErrorAnswer, ErrorDetail, State
 # Seconds after which to ask again, where that helps.
 _RETRY_SECONDS = {"overloaded": 2, "not_ready": 3, "device_lost": 3, "worker_died": 1}
 _WORKER_GONE = "Worker died"
-_JAVA_MEMORY = ("OutOfMemory", "direct memory")
+_JAVA_MEMORY = ("OutOfMemory", "direct memory", "direct buffer memory")
 
 
 class AppError(Exception):

@@ -61,6 +61,9 @@ class Upstream:
                 answer = await self._client.send(asked, stream=True)
                 if answer.status_code >= 400:
                     raise await self._error(answer, model)
+                if answer.status_code != 200:
+                    await answer.aclose()
+                    raise AppError(502, "bad_answer", f"the server answers {answer.status_code}, which is no mask")
         except (httpx2.TransportError, TimeoutError) as error:
             raise self._failure(error) from error
         return await self._passed_back(answer)
@@ -85,7 +88,7 @@ class Upstream:
             await answer.aclose()
             raise AppError(502, "bad_answer", f"the answer has {length} bytes; accepted: up to {accepted}", "format")
         headers = _passing(answer.headers, _TO_BROWSER) | {"Cache-Control": "no-store"}
-        return StreamingResponse(_limited_answer(answer, accepted), answer.status_code, headers)
+        return StreamingResponse(_limited_answer(answer, accepted), 200, headers)
 
     def _failure(self, error: Exception) -> AppError:
         where = f"the server {self.endpoint.name}"

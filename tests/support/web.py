@@ -18,7 +18,7 @@ def listening(app: ASGIApp) -> Iterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
-    config = uvicorn.Config(app, http="h11", ws="none", log_level="warning", access_log=False)
+    config = uvicorn.Config(app, http="h11", ws="none", log_level="warning", server_header=False)
     config.timeout_graceful_shutdown = 2
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
