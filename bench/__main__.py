@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
+from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, page, report, scenes
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, save_origin
 from lseg_serve.bench.rows import RESULTS, Row, write_rows
@@ -51,6 +51,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         from lseg_serve.bench import kinds
 
         return kinds.measure(options.runs)
+    if options.command == "page":
+        return page.measure(folder, options.runs)
     if options.command == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
     if options.command == "network":
@@ -104,6 +106,8 @@ def _options() -> argparse.Namespace:
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
     command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
     command.add_argument("--runs", type=int, default=3)
+    command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
+    command.add_argument("--runs", type=int, default=20)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
     return parser.parse_args()

@@ -43,6 +43,7 @@ export async function answer(picture: Picture, question: Question, signal: Abort
     bytes = new Uint8Array(await response.arrayBuffer());
   }
   const png = bytes;
+  performance.mark("lseg-received");
   const mask = await decode(png);
   signal.throwIfAborted();
   const stages = stagesOf(response.headers.get("Server-Timing"));
