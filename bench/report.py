@@ -44,10 +44,8 @@ def as_markdown(results: Path) -> str:
 
 def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
-    rows = {
-        name: read_rows(name, folder)
-        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost", "kinds", "page")
-    }
+    known = ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost", "kinds", "page")
+    rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
