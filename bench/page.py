@@ -107,7 +107,7 @@ def _relabelled(page: Page, runs: int) -> Row:
 def _large_photo(page: Page, photo: Path, runs: int) -> list[Row]:
     """12 megapixels: the mask decoded and painted, and painted anew with one label alone."""
     page.set_input_files("[data-choose] >> nth=0", photo)
-    page.wait_for_function("document.querySelector('canvas.mask')?.width === 4000")
+    page.wait_for_function("() => document.querySelector('canvas.mask')?.width === 4000")
     decoded, isolated = [], []
     for number in range(runs + 1):
         page.evaluate("performance.clearMarks()")
@@ -139,7 +139,7 @@ def _add(page: Page, label: str) -> None:
 def _wait_for(page: Page, labels: int) -> None:
     """Until the mask of so many labels is painted."""
     page.wait_for_function(
-        """count => {
+        "() => ""count => {
             const question = document.querySelector('canvas.mask')?.dataset.question;
             return question && JSON.parse(question)[1].length === count;
         }""",
@@ -149,7 +149,7 @@ def _wait_for(page: Page, labels: int) -> None:
 
 def _waited(page: Page) -> float:
     """Milliseconds from the last key to the frame after the mask."""
-    page.wait_for_function("window.shown !== null")
+    page.wait_for_function("() => window.shown !== null")
     waited: float = page.evaluate("window.shown - window.pressed")
     return waited
 

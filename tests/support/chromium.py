@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, Playwright, Request
 
 from tests.support.pictures import Pixels
 
-MILLISECONDS = 60_000
+MILLISECONDS = 30_000
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Without a window and a GPU, and without what a browser asks its maker for by itself.
 _OPTIONS = [
@@ -97,7 +97,7 @@ class Visitor:
     ) -> None:
         """Until the mask of just this question is painted."""
         self.page.wait_for_function(
-            """([labels, mode, threshold, layer]) => {
+            "() => ""([labels, mode, threshold, layer]) => {
                 const question = document.querySelector(`canvas[data-layer=${layer}]`)?.dataset.question;
                 const asked = JSON.stringify([labels, mode, threshold]);
                 return question && JSON.stringify(JSON.parse(question).slice(1)) === asked;
@@ -122,7 +122,7 @@ class Visitor:
     def settled(self) -> None:
         """Until the mean scores have come, after which the page asks for nothing more."""
         self.page.wait_for_function(
-            "[...document.querySelectorAll('.legend td.score')].some(cell => /\\d/.test(cell.textContent))"
+            "() => [...document.querySelectorAll('.legend td.score')].some(cell => /\\d/.test(cell.textContent))"
         )
 
 

@@ -52,7 +52,7 @@ def test_a_refused_picture_says_why_and_the_next_one_is_served(
 def test_a_label_that_is_refused_is_named_and_can_be_changed(visitor: Visitor) -> None:
     visitor.choose(VILLAGE)
     visitor.write("sky", "\u2603" * 150)  # more tokens than a text may have
-    visitor.page.wait_for_function("document.querySelector('.fault, canvas.mask[data-question*=\"\u2603\"]')")
+    visitor.page.wait_for_function("() => document.querySelector('.fault, canvas.mask[data-question*=\"\u2603\"]')")
     visitor.page.locator(".chip button").last.click()
     visitor.wait_for_mask(["sky"])
     assert visitor.page.locator(".fault").count() == 0

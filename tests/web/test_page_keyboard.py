@@ -116,7 +116,7 @@ def test_a_phone_shows_everything_in_its_width(browser: Browser, app_url: str) -
             }""",
             list(middle),
         )
-        visitor.page.wait_for_function("document.querySelector('.zoom-fit').textContent.trim() === '200 %'")
+        visitor.page.wait_for_function("() => document.querySelector('.zoom-fit').textContent.trim() === '200 %'")
 
 
 def test_the_wheel_zooms_about_the_pointer_and_dragging_moves(visitor: Visitor) -> None:
@@ -141,7 +141,7 @@ def test_the_wheel_zooms_about_the_pointer_and_dragging_moves(visitor: Visitor) 
     page.mouse.move(x, y)
     for _ in range(6):
         page.mouse.wheel(0, -240)
-    page.wait_for_function("parseInt(document.querySelector('.zoom-fit').textContent) > 400")
+    page.wait_for_function("() => parseInt(document.querySelector('.zoom-fit').textContent) > 400")
     assert np.allclose(pixel(), before, atol=1)
     sheet = page.locator(".sheet").bounding_box()
     page.mouse.down()

@@ -71,11 +71,11 @@ def test_several_pictures_at_once_are_all_done_and_taken_along(
     _transfer(visitor, "drop", CAT, COFFEE, village)
     visitor.write("sky", "other")
     page = visitor.page
-    page.wait_for_function("document.querySelectorAll('.strip li[data-state=done]').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('.strip li[data-state=done]').length === 3")
     # Another one of the strip is shown with its own mask, which is at hand.
     page.wait_for_timeout(500)
     page.get_by_role("button", name="coffee.jpg, done").click()
-    page.wait_for_function("document.querySelector('canvas.mask')?.width === 600")
+    page.wait_for_function("() => document.querySelector('canvas.mask')?.width === 600")
     expected = {
         file.stem: _mask(endpoint, file.read_bytes(), ["sky", "other"]).content for file in (CAT, COFFEE, village)
     }
@@ -100,7 +100,7 @@ def test_a_kind_that_the_browser_cannot_show_is_drawn_by_the_server(visitor: Vis
     visitor.choose(("scan.tif", encoded(pixels, "TIFF")))
     visitor.write("sky", "other")
     visitor.wait_for_mask(["sky", "other"])
-    visitor.page.wait_for_function("document.querySelector('.sheet img')?.naturalWidth === 80")
+    visitor.page.wait_for_function("() => document.querySelector('.sheet img')?.naturalWidth === 80")
     data = visitor.page.evaluate(
         """() => {
             const image = document.querySelector('.sheet img');
@@ -161,7 +161,7 @@ def test_copied_commands_run_as_they_are(
         copied = {}
         for kind in ("curl", "Python"):
             visitor.page.locator(".downloads").get_by_role("button", name=kind).click()
-            visitor.page.wait_for_function(f"document.querySelector('.notice').textContent === '{kind} copied'")
+            visitor.page.wait_for_function(f"() => document.querySelector('.notice').textContent === '{kind} copied'")
             copied[kind] = visitor.page.evaluate("navigator.clipboard.readText()")
     expected = _mask(endpoint, CAT.read_bytes(), LABELS, threshold="0.4").content
     commands = {"curl": ["sh", "-euc", copied["curl"]], "Python": [sys.executable, "-c", copied["Python"]]}
@@ -186,7 +186,7 @@ def test_a_link_brings_back_labels_and_options(browser: Browser, app_url: str) -
         visitor.page.locator(".view-bar label", has_text="Outlines").click()
         visitor.wait_for_mask(LABELS, threshold=0.25)
         visitor.page.locator(".downloads").get_by_role("button", name="Link").click()
-        visitor.page.wait_for_function("document.querySelector('.notice').textContent === 'Link copied'")
+        visitor.page.wait_for_function("() => document.querySelector('.notice').textContent === 'Link copied'")
         link = visitor.page.evaluate("navigator.clipboard.readText()")
     with visiting(browser, app_url) as other:
         other.page.goto(link)
