@@ -139,7 +139,7 @@ def _add(page: Page, label: str) -> None:
 def _wait_for(page: Page, labels: int) -> None:
     """Until the mask of so many labels is painted."""
     page.wait_for_function(
-        "() => ""count => {
+        """count => {
             const question = document.querySelector('canvas.mask')?.dataset.question;
             return question && JSON.parse(question)[1].length === count;
         }""",

@@ -97,7 +97,7 @@ class Visitor:
     ) -> None:
         """Until the mask of just this question is painted."""
         self.page.wait_for_function(
-            "() => ""([labels, mode, threshold, layer]) => {
+            """([labels, mode, threshold, layer]) => {
                 const question = document.querySelector(`canvas[data-layer=${layer}]`)?.dataset.question;
                 const asked = JSON.stringify([labels, mode, threshold]);
                 return question && JSON.stringify(JSON.parse(question).slice(1)) === asked;
