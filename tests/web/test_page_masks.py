@@ -36,7 +36,7 @@ def _mask(endpoint: LocalServer, labels: list[str], image: bytes | None = None, 
 
 def _only(mask_png: bytes, *shown: str) -> Pixels:
     """The colours of a mask with all labels but `shown` transparent."""
-    pixels = colours(mask_png).copy()
+    pixels: Pixels = colours(mask_png).copy()
     entries = {entry["name"]: entry["index"] for entry in legend_of(mask_png)}
     with Image.open(io.BytesIO(mask_png)) as image:
         pixels[~np.isin(np.asarray(image), [entries[name] for name in shown])] = 0

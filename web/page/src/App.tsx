@@ -66,29 +66,49 @@ function DropTarget() {
     const stop = new AbortController();
     const options = { signal: stop.signal };
     const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
-    document.addEventListener("dragover", (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      over.value = true;
-    }, options);
-    document.addEventListener("dragleave", (event) => {
-      if (event.relatedTarget === null) over.value = false;
-    }, options);
-    document.addEventListener("drop", (event) => {
-      over.value = false;
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      openFiles(filesIn(event.dataTransfer));
-    }, options);
-    document.addEventListener("paste", (event) => {
-      const files = filesIn(event.clipboardData);
-      if (files.length === 0) return;
-      event.preventDefault();
-      openFiles(files);
-    }, options);
+    document.addEventListener(
+      "dragover",
+      (event) => {
+        if (!hasFiles(event)) return;
+        event.preventDefault();
+        over.value = true;
+      },
+      options,
+    );
+    document.addEventListener(
+      "dragleave",
+      (event) => {
+        if (event.relatedTarget === null) over.value = false;
+      },
+      options,
+    );
+    document.addEventListener(
+      "drop",
+      (event) => {
+        over.value = false;
+        if (!hasFiles(event)) return;
+        event.preventDefault();
+        openFiles(filesIn(event.dataTransfer));
+      },
+      options,
+    );
+    document.addEventListener(
+      "paste",
+      (event) => {
+        const files = filesIn(event.clipboardData);
+        if (files.length === 0) return;
+        event.preventDefault();
+        openFiles(files);
+      },
+      options,
+    );
     return () => stop.abort();
   }, []);
-  return over.value ? <div class="drop" aria-hidden="true"><p>{t().start.drop}</p></div> : null;
+  return over.value ? (
+    <div class="drop" aria-hidden="true">
+      <p>{t().start.drop}</p>
+    </div>
+  ) : null;
 }
 
 function Notice() {
@@ -98,5 +118,9 @@ function Notice() {
     const timer = window.setTimeout(() => (notice.value = ""), NOTICE_MS);
     return () => window.clearTimeout(timer);
   }, [text]);
-  return <div class="notice" role="status" data-shown={text !== ""}>{text}</div>;
+  return (
+    <div class="notice" role="status" data-shown={text !== ""}>
+      {text}
+    </div>
+  );
 }

@@ -7,6 +7,7 @@ import { followLink, openLinked, readLink } from "./share/link";
 import { gallery } from "./state";
 import "./style/base.css";
 import "./style/layout.css";
+import "./style/pictures.css";
 import "./style/viewer.css";
 import "./style/panel.css";
 

@@ -34,7 +34,8 @@ export function LabelField() {
     if (event.isComposing) return;
     if (event.key === "Enter") add(offered[chosen.value] ?? draft.value);
     else if (event.key === "ArrowDown" && isOpen) chosen.value = (chosen.value + 1) % offered.length;
-    else if (event.key === "ArrowUp" && isOpen) chosen.value = (Math.max(chosen.value, 0) + offered.length - 1) % offered.length;
+    else if (event.key === "ArrowUp" && isOpen)
+      chosen.value = (Math.max(chosen.value, 0) + offered.length - 1) % offered.length;
     else if (event.key === "Escape" && isOpen) open.value = false;
     else if (event.key === "Backspace" && draft.value === "" && labels.value.length > 0) remove(labels.value.at(-1)!);
     else return;
@@ -59,13 +60,17 @@ export function LabelField() {
       <div class="card-head">
         <h2 id="labels-title">{t().labels.title}</h2>
         {labels.value.length > 0 && (
-          <button type="button" class="quiet" onClick={() => (labels.value = [])}>{t().labels.clear}</button>
+          <button type="button" class="quiet" onClick={() => (labels.value = [])}>
+            {t().labels.clear}
+          </button>
         )}
       </div>
       <div class="chips-box" onClick={(event) => event.target === event.currentTarget && input.current?.focus()}>
         {labels.value.length > 0 && (
           <ul class="chips" aria-label={t().labels.list}>
-            {labels.value.map((label) => <Chip key={label} label={label} onRemove={() => remove(label)} />)}
+            {labels.value.map((label) => (
+              <Chip key={label} label={label} onRemove={() => remove(label)} />
+            ))}
           </ul>
         )}
         <input
@@ -120,7 +125,9 @@ function Chip({ label, onRemove }: { label: string; onRemove: () => void }) {
     <li class="chip">
       <span class="dot" style={{ background: colour }} />
       <bdi>{label}</bdi>
-      <button type="button" aria-label={t().labels.remove(label)} onClick={onRemove}><Icon name="close" /></button>
+      <button type="button" aria-label={t().labels.remove(label)} onClick={onRemove}>
+        <Icon name="close" />
+      </button>
     </li>
   );
 }
@@ -130,7 +137,12 @@ function Presets() {
   return (
     <div class="presets" role="group" aria-label={t().labels.presets}>
       {!hasOther && (
-        <button type="button" class="pill" title={t().labels.otherWhy} onClick={() => (labels.value = joined(labels.value, ["other"]))}>
+        <button
+          type="button"
+          class="pill"
+          title={t().labels.otherWhy}
+          onClick={() => (labels.value = joined(labels.value, ["other"]))}
+        >
           + other
         </button>
       )}

@@ -14,7 +14,10 @@ export const folded = (label: string): string => label.normalize("NFC").trim().r
 export function splitLabels(text: string): string[] {
   const listed = jsonList(text);
   if (listed) return distinct(listed);
-  const lines = text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter(Boolean);
   if (lines.length > 1) {
     const wrapped = lines.slice(0, -1).every((line) => COMMAS.test(line.slice(-1)));
     if (wrapped) return distinct(lines.join(" ").split(COMMAS));

@@ -23,7 +23,7 @@ export async function decodeMask(bytes: Uint8Array<ArrayBuffer>): Promise<Mask> 
   let width = 0;
   let height = 0;
   let labels: string[] = [];
-  for (let at = 8; at + 12 <= bytes.length; ) {
+  for (let at = 8; at + 12 <= bytes.length;) {
     const length = view.getUint32(at);
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     const data = bytes.subarray(at + 8, at + 8 + length);

@@ -25,12 +25,20 @@ export function Header() {
   const one = model.value;
   return (
     <header class="head">
-      <a class="skip" href="#main" onClick={(event) => {
-        event.preventDefault();
-        document.querySelector<HTMLElement>("#main .viewer, #main")?.focus();
-      }}>{t().skip}</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.querySelector<HTMLElement>("#main .viewer, #main")?.focus();
+        }}
+      >
+        {t().skip}
+      </a>
       <img class="logo" src={logo} alt="" width="32" height="32" />
-      <h1>LSeg <span>{t().title}</span></h1>
+      <h1>
+        LSeg <span>{t().title}</span>
+      </h1>
       {one && (
         <p class="model-state" role="status" data-state={one.state}>
           <span class="lamp" aria-hidden="true" />
@@ -46,10 +54,18 @@ export function Header() {
         onChange={(event) => setLanguage(event.currentTarget.value as Language)}
       >
         {Object.entries(LANGUAGES).map(([code, texts]) => (
-          <option key={code} value={code} lang={code}>{texts.name}</option>
+          <option key={code} value={code} lang={code}>
+            {texts.name}
+          </option>
         ))}
       </select>
-      <button type="button" class="round" aria-label={t().header.theme} aria-pressed={theme.value === "dark"} onClick={switchTheme}>
+      <button
+        type="button"
+        class="round"
+        aria-label={t().header.theme}
+        aria-pressed={theme.value === "dark"}
+        onClick={switchTheme}
+      >
         <Icon name={theme.value === "dark" ? "sun" : "moon"} />
       </button>
     </header>

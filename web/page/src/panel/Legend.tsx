@@ -36,7 +36,9 @@ export function Legend() {
   const rows = rowsOf(mask, result);
   const sign = upwards.value ? 1 : -1;
   rows.sort((a, b) =>
-    column.value === "name" ? sign * a.name.localeCompare(b.name) : sign * ((a[column.value] ?? -1) - (b[column.value] ?? -1)),
+    column.value === "name"
+      ? sign * a.name.localeCompare(b.name)
+      : sign * ((a[column.value] ?? -1) - (b[column.value] ?? -1)),
   );
   const unlabelled = mask.areas[UNLABELLED]! / mask.indices.length;
   const by = (one: Column): void => {
@@ -44,8 +46,15 @@ export function Legend() {
     column.value = one;
   };
   const heading = (one: Column, text: string) => (
-    <th scope="col" class={one} aria-sort={column.value === one ? (upwards.value ? "ascending" : "descending") : undefined}>
-      <button type="button" onClick={() => by(one)}>{text}<Icon name="sort" /></button>
+    <th
+      scope="col"
+      class={one}
+      aria-sort={column.value === one ? (upwards.value ? "ascending" : "descending") : undefined}
+    >
+      <button type="button" onClick={() => by(one)}>
+        {text}
+        <Icon name="sort" />
+      </button>
     </th>
   );
 
@@ -70,14 +79,18 @@ export function Legend() {
         <table onPointerLeave={() => (peeked.value = null)}>
           <thead>
             <tr>
-              <th scope="col"><span class="unseen">{t().legend.shown}</span></th>
+              <th scope="col">
+                <span class="unseen">{t().legend.shown}</span>
+              </th>
               {heading("name", t().legend.label)}
               {heading("share", t().legend.share)}
               {heading("score", t().legend.score)}
             </tr>
           </thead>
           <tbody>
-            {rows.map((row) => <LegendRow key={row.name} row={row} colour={cssColour(mask.palette, row.index)} />)}
+            {rows.map((row) => (
+              <LegendRow key={row.name} row={row} colour={cssColour(mask.palette, row.index)} />
+            ))}
             {unlabelled > 0 && (
               <tr class="unlabelled">
                 <td />
@@ -89,7 +102,9 @@ export function Legend() {
           </tbody>
         </table>
       </div>
-      <p class="in-words" role="status">{inWords(rowsOf(mask, result), unlabelled)}</p>
+      <p class="in-words" role="status">
+        {inWords(rowsOf(mask, result), unlabelled)}
+      </p>
     </section>
   );
 }
@@ -128,7 +143,9 @@ function LegendRow({ row, colour }: { row: Row; colour: string }) {
         </button>
       </th>
       <td class="share">
-        <span class="bar" aria-hidden="true"><span style={{ width: `${row.share * 100}%`, background: colour }} /></span>
+        <span class="bar" aria-hidden="true">
+          <span style={{ width: `${row.share * 100}%`, background: colour }} />
+        </span>
         <span class="number">{percent(row.share)}</span>
       </td>
       <td class="score">{row.score === null || row.share === 0 ? "–" : scoreText(row.score)}</td>

@@ -24,7 +24,10 @@ export function Options() {
           <span>{t().options.model}</span>
           <select value={modelId.value} onChange={(event) => (modelId.value = event.currentTarget.value)}>
             {models.value.map((one) => (
-              <option key={one.id} value={one.id}>{one.id}{one.device ? ` · ${one.device}` : ""} · {t().states[one.state]}</option>
+              <option key={one.id} value={one.id}>
+                {one.id}
+                {one.device ? ` · ${one.device}` : ""} · {t().states[one.state]}
+              </option>
             ))}
           </select>
         </label>
@@ -33,7 +36,13 @@ export function Options() {
         <legend>{t().options.mode}</legend>
         {(["fast", "accurate"] as Mode[]).map((one) => (
           <label key={one} title={t().options.modeWhy[one]}>
-            <input type="radio" name="mode" value={one} checked={mode.value === one} onChange={() => (mode.value = one)} />
+            <input
+              type="radio"
+              name="mode"
+              value={one}
+              checked={mode.value === one}
+              onChange={() => (mode.value = one)}
+            />
             <span>{t().options.modes[one]}</span>
           </label>
         ))}
@@ -58,13 +67,17 @@ export function Options() {
           <select value={chosen} onChange={(event) => compareWith(event.currentTarget.value)}>
             <option value="">{t().options.nothing}</option>
             {others.map((one) => (
-              <option key={JSON.stringify(one)} value={JSON.stringify(one)}>{one.model} · {t().options.modes[one.mode]}</option>
+              <option key={JSON.stringify(one)} value={JSON.stringify(one)}>
+                {one.model} · {t().options.modes[one.mode]}
+              </option>
             ))}
           </select>
         </label>
       )}
       {comparison.value && agreement !== null && (
-        <p class="agreement" role="status">{t().options.agreement(percent(agreement))}</p>
+        <p class="agreement" role="status">
+          {t().options.agreement(percent(agreement))}
+        </p>
       )}
     </section>
   );

@@ -49,8 +49,14 @@ function Working({ since, estimate }: { since: number; estimate: number | null }
       </div>
       {long && (
         <p>
-          <span>{known ? t().progress.left(Math.ceil((estimate - passed) / 1000)) : t().progress.since(Math.round(passed / 1000))}</span>
-          <button type="button" class="quiet" onClick={cancel}>{t().progress.cancel}</button>
+          <span>
+            {known
+              ? t().progress.left(Math.ceil((estimate - passed) / 1000))
+              : t().progress.since(Math.round(passed / 1000))}
+          </span>
+          <button type="button" class="quiet" onClick={cancel}>
+            {t().progress.cancel}
+          </button>
         </p>
       )}
     </div>
@@ -68,8 +74,12 @@ function Paused() {
       <p>{text.help}</p>
       <p class="small">{t().progress.again(Math.max(0, Math.ceil((until - now) / 1000)))}</p>
       <p class="buttons">
-        <button type="button" onClick={retryNow}>{t().progress.now}</button>
-        <button type="button" class="quiet" onClick={cancel}>{t().progress.cancel}</button>
+        <button type="button" onClick={retryNow}>
+          {t().progress.now}
+        </button>
+        <button type="button" class="quiet" onClick={cancel}>
+          {t().progress.cancel}
+        </button>
       </p>
     </div>
   );
@@ -83,13 +93,23 @@ function Failed({ picture }: { picture: Picture }) {
     <div class="fault" role="alert">
       <h3>{text.title}</h3>
       <p>{text.help}</p>
-      {status.fault.message && <p class="small said"><bdi>{status.fault.message}</bdi></p>}
+      {status.fault.message && (
+        <p class="small said">
+          <bdi>{status.fault.message}</bdi>
+        </p>
+      )}
       <p class="buttons">
         {isTooBig(status.fault) && (
-          <button type="button" onClick={() => void shrink(picture)}>{t().progress.shrink}</button>
+          <button type="button" onClick={() => void shrink(picture)}>
+            {t().progress.shrink}
+          </button>
         )}
-        <button type="button" class={isTooBig(status.fault) ? "quiet" : ""} onClick={retryNow}>{t().progress.now}</button>
-        <button type="button" class="quiet" onClick={() => closePicture(picture)}>{t().strip.close(picture.name)}</button>
+        <button type="button" class={isTooBig(status.fault) ? "quiet" : ""} onClick={retryNow}>
+          {t().progress.now}
+        </button>
+        <button type="button" class="quiet" onClick={() => closePicture(picture)}>
+          {t().strip.close(picture.name)}
+        </button>
       </p>
     </div>
   );

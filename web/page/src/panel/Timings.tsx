@@ -21,13 +21,20 @@ export function Timings() {
       </div>
       <div class="stages" aria-hidden="true">
         {stages.map((stage) => (
-          <span key={stage.name} class={`stage ${stage.name}`} style={{ flexGrow: Math.max(stage.milliseconds, 0.1) }} />
+          <span
+            key={stage.name}
+            class={`stage ${stage.name}`}
+            style={{ flexGrow: Math.max(stage.milliseconds, 0.1) }}
+          />
         ))}
       </div>
       <dl>
         {stages.map((stage) => (
           <div key={stage.name}>
-            <dt><span class={`dot ${stage.name}`} />{t().timings.stages[stage.name] ?? stage.name}</dt>
+            <dt>
+              <span class={`dot ${stage.name}`} />
+              {t().timings.stages[stage.name] ?? stage.name}
+            </dt>
             <dd>{milliseconds(stage.milliseconds)}</dd>
           </div>
         ))}

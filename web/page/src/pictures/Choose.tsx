@@ -25,13 +25,41 @@ export function ChooseButtons({ compact }: { compact?: boolean }) {
   };
   return (
     <>
-      <input ref={files} type="file" accept="image/*,.tif,.tiff,.heic,.heif,.psd,.jp2,.jxl" multiple hidden aria-hidden="true" tabIndex={-1} data-choose="" onChange={take} />
-      <input ref={photo} type="file" accept="image/*" capture="environment" hidden aria-hidden="true" tabIndex={-1} onChange={take} />
-      <button type="button" class={compact ? "round" : "primary big"} aria-label={compact ? t().strip.add : undefined} onClick={() => files.current?.click()}>
-        <Icon name={compact ? "plus" : "image"} />{!compact && t().start.choose}
+      <input
+        ref={files}
+        type="file"
+        accept="image/*,.tif,.tiff,.heic,.heif,.psd,.jp2,.jxl"
+        multiple
+        hidden
+        aria-hidden="true"
+        tabIndex={-1}
+        data-choose=""
+        onChange={take}
+      />
+      <input
+        ref={photo}
+        type="file"
+        accept="image/*"
+        capture="environment"
+        hidden
+        aria-hidden="true"
+        tabIndex={-1}
+        onChange={take}
+      />
+      <button
+        type="button"
+        class={compact ? "round" : "primary big"}
+        aria-label={compact ? t().strip.add : undefined}
+        onClick={() => files.current?.click()}
+      >
+        <Icon name={compact ? "plus" : "image"} />
+        {!compact && t().start.choose}
       </button>
       {!compact && (
-        <button type="button" class="big" onClick={photograph}><Icon name="camera" />{t().start.photograph}</button>
+        <button type="button" class="big" onClick={photograph}>
+          <Icon name="camera" />
+          {t().start.photograph}
+        </button>
       )}
       {camera.value && <Camera onClose={() => (camera.value = false)} />}
     </>
@@ -67,17 +95,27 @@ function Camera({ onClose }: { onClose: () => void }) {
     canvas.width = source.videoWidth;
     canvas.height = source.videoHeight;
     canvas.getContext("2d")?.drawImage(source, 0, 0);
-    canvas.toBlob((blob) => {
-      if (blob) openFiles([new File([blob], "photo.jpg", { type: blob.type })]);
-      onClose();
-    }, "image/jpeg", 0.95);
+    canvas.toBlob(
+      (blob) => {
+        if (blob) openFiles([new File([blob], "photo.jpg", { type: blob.type })]);
+        onClose();
+      },
+      "image/jpeg",
+      0.95,
+    );
   };
   return (
     <dialog ref={dialog} class="camera" aria-label={t().camera.title} onClose={onClose}>
       {refused.value ? <p role="alert">{t().camera.refused}</p> : <video ref={video} autoplay muted playsInline />}
       <p class="buttons">
-        {!refused.value && <button type="button" class="primary" onClick={take}>{t().camera.take}</button>}
-        <button type="button" onClick={() => dialog.current?.close()}>{t().camera.close}</button>
+        {!refused.value && (
+          <button type="button" class="primary" onClick={take}>
+            {t().camera.take}
+          </button>
+        )}
+        <button type="button" onClick={() => dialog.current?.close()}>
+          {t().camera.close}
+        </button>
       </p>
     </dialog>
   );
@@ -89,7 +127,9 @@ export function Start() {
     <section class="start">
       <h2>{t().start.title}</h2>
       <p>{t().start.text}</p>
-      <p class="buttons"><ChooseButtons /></p>
+      <p class="buttons">
+        <ChooseButtons />
+      </p>
       {gallery.value.length > 0 && (
         <>
           <h3>{t().start.gallery}</h3>

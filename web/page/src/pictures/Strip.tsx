@@ -16,15 +16,27 @@ export function Strip() {
   return (
     <nav class="strip" aria-label={t().strip.title}>
       <ul>
-        {pictures.value.map((one) => <Entry key={one.id} picture={one} />)}
-        {gallery.value.filter((one) => !open.has(one.id)).map((one) => (
-          <li key={one.id} class="offer">
-            <button type="button" class="thumb" aria-label={t().start.open(one.title)} title={one.title} onClick={() => void openGallery(one)}>
-              <img src={one.thumbnail} alt="" loading="lazy" />
-            </button>
-          </li>
+        {pictures.value.map((one) => (
+          <Entry key={one.id} picture={one} />
         ))}
-        <li><ChooseButtons compact /></li>
+        {gallery.value
+          .filter((one) => !open.has(one.id))
+          .map((one) => (
+            <li key={one.id} class="offer">
+              <button
+                type="button"
+                class="thumb"
+                aria-label={t().start.open(one.title)}
+                title={one.title}
+                onClick={() => void openGallery(one)}
+              >
+                <img src={one.thumbnail} alt="" loading="lazy" />
+              </button>
+            </li>
+          ))}
+        <li>
+          <ChooseButtons compact />
+        </li>
       </ul>
     </nav>
   );
@@ -45,9 +57,16 @@ function Entry({ picture }: { picture: Picture }) {
       >
         {picture.url.value && <img src={picture.url.value} alt="" />}
         <ThumbMask picture={picture} />
-        <span class="badge" aria-hidden="true">{state === "done" && <Icon name="check" />}</span>
+        <span class="badge" aria-hidden="true">
+          {state === "done" && <Icon name="check" />}
+        </span>
       </button>
-      <button type="button" class="thumb-close" aria-label={t().strip.close(picture.name)} onClick={() => closePicture(picture)}>
+      <button
+        type="button"
+        class="thumb-close"
+        aria-label={t().strip.close(picture.name)}
+        onClick={() => closePicture(picture)}
+      >
         <Icon name="close" />
       </button>
     </li>
@@ -71,7 +90,13 @@ function ThumbMask({ picture }: { picture: Picture }) {
       for (let y = 0; y < rows; y++) {
         for (let x = 0; x < columns; x++) few[y * columns + x] = indices[y * step * width + x * step]!;
       }
-      paint(canvas.current, few, columns, rows, colourTable(palette, () => true));
+      paint(
+        canvas.current,
+        few,
+        columns,
+        rows,
+        colourTable(palette, () => true),
+      );
     });
     return () => {
       current = false;

@@ -39,7 +39,8 @@ export interface JsonAnswer {
 export type Format = "png" | "json" | "overlay" | "zip";
 
 /** The address that masks are asked for at. */
-export const segmentPath = (model: string): string => `/api/models/${model.split("/").map(encodeURIComponent).join("/")}/segment`;
+export const segmentPath = (model: string): string =>
+  `/api/models/${model.split("/").map(encodeURIComponent).join("/")}/segment`;
 
 async function call(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;

@@ -37,13 +37,30 @@ const SAME: Record<string, FaultType> = {
   request_too_large: "too_large",
 };
 const KNOWN = new Set<string>([
-  "server_unreachable", "overloaded", "worker_died", "timed_out", "too_large", "image_too_large", "request_too_costly",
-  "response_too_large", "unsupported_image", "invalid_image", "invalid_labels", "invalid_option", "invalid_request",
-  "out_of_memory", "internal_error",
+  "server_unreachable",
+  "overloaded",
+  "worker_died",
+  "timed_out",
+  "too_large",
+  "image_too_large",
+  "request_too_costly",
+  "response_too_large",
+  "unsupported_image",
+  "invalid_image",
+  "invalid_labels",
+  "invalid_option",
+  "invalid_request",
+  "out_of_memory",
+  "internal_error",
 ]);
 const BY_STATUS: Record<number, FaultType> = {
-  400: "invalid_request", 413: "too_large", 415: "unsupported_image", 502: "server_unreachable", 503: "overloaded",
-  504: "timed_out", 507: "out_of_memory",
+  400: "invalid_request",
+  413: "too_large",
+  415: "unsupported_image",
+  502: "server_unreachable",
+  503: "overloaded",
+  504: "timed_out",
+  507: "out_of_memory",
 };
 
 /** The fault that a response reports, by the type in its body or else by its status. */

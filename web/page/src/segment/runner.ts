@@ -7,8 +7,20 @@ import { effect } from "@preact/signals";
 import { folded } from "../labels/split";
 import { compare, decode } from "../mask/tasks";
 import {
-  active, activeId, comparison, draft, keyOf, labels, mode, model, modelId, pause, pictures, question,
-  type Picture, type Question,
+  active,
+  activeId,
+  comparison,
+  draft,
+  keyOf,
+  labels,
+  mode,
+  model,
+  modelId,
+  pause,
+  pictures,
+  question,
+  type Picture,
+  type Question,
 } from "../state";
 import { addScores, answer, expected } from "./answers";
 import { delayBefore, Fault, passes } from "./faults";
@@ -34,7 +46,8 @@ function asked(): Question {
   const base = question.value;
   const word = draft.value.trim();
   const last = active.value?.result.value;
-  const quick = base.mode === "fast" && base.threshold === 0 && last !== null && last !== undefined && last.elapsed < 1500;
+  const quick =
+    base.mode === "fast" && base.threshold === 0 && last !== null && last !== undefined && last.elapsed < 1500;
   if (word.length < 2 || !quick || base.labels.some((label) => folded(label) === folded(word))) return base;
   return { ...base, labels: [...base.labels, word] };
 }
@@ -62,7 +75,8 @@ function next(): { picture: Picture; one: Question; isOther: boolean } | null {
     const status = shown.status.value;
     const failed = status.kind === "failed" && status.question === keyOf(other);
     const held = shown.other.value;
-    if (!failed && (!held || keyOf(held.question) !== keyOf(other))) return { picture: shown, one: other, isOther: true };
+    if (!failed && (!held || keyOf(held.question) !== keyOf(other)))
+      return { picture: shown, one: other, isOther: true };
   }
   const rest = pictures.value.find((picture) => picture !== shown && isOpen(picture, question.value));
   return rest ? { picture: rest, one: question.value, isOther: false } : null;
@@ -193,7 +207,14 @@ export function startRunner(): void {
   effect(() => {
     // Words that are complete, and choices, count at once; typing and sliders wait for a rest.
     const one = question.value;
-    const now = JSON.stringify([one.model, one.labels, one.mode, activeId.value, comparison.value, pictures.value.length]);
+    const now = JSON.stringify([
+      one.model,
+      one.labels,
+      one.mode,
+      activeId.value,
+      comparison.value,
+      pictures.value.length,
+    ]);
     const isQuick = now !== quick;
     quick = now;
     void draft.value;

@@ -39,7 +39,12 @@ async function copy(text: string, what: string): Promise<void> {
 async function download(picture: Picture, format: Format): Promise<void> {
   const result = picture.result.value;
   if (!result) return;
-  const names: Record<Format, string> = { png: "mask.png", json: "mask.json", overlay: "overlay.png", zip: "parts.zip" };
+  const names: Record<Format, string> = {
+    png: "mask.png",
+    json: "mask.json",
+    overlay: "overlay.png",
+    zip: "parts.zip",
+  };
   const name = `${stem(picture)}-${names[format]}`;
   try {
     if (format === "png") return save(new Blob([result.png], { type: "image/png" }), name);
@@ -82,24 +87,33 @@ export function Downloads() {
       <div class="grid">
         {formats.map((format) => (
           <button type="button" key={format} onClick={() => void download(picture, format)}>
-            <Icon name="download" />{t().downloads.formats[format]}
+            <Icon name="download" />
+            {t().downloads.formats[format]}
           </button>
         ))}
         {finished > 1 && (
           <button type="button" class="wide primary" onClick={() => void downloadAll()}>
-            <Icon name="download" />{t().downloads.all(finished)}
+            <Icon name="download" />
+            {t().downloads.all(finished)}
           </button>
         )}
       </div>
       <div class="grid thirds">
         <button type="button" class="quiet" onClick={() => void copy(curlSnippet(picture, result.question), "curl")}>
-          <Icon name="copy" />curl
+          <Icon name="copy" />
+          curl
         </button>
-        <button type="button" class="quiet" onClick={() => void copy(pythonSnippet(picture, result.question), "Python")}>
-          <Icon name="copy" />Python
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => void copy(pythonSnippet(picture, result.question), "Python")}
+        >
+          <Icon name="copy" />
+          Python
         </button>
         <button type="button" class="quiet" onClick={() => void copy(currentLink(), t().downloads.link)}>
-          <Icon name="link" />{t().downloads.link}
+          <Icon name="link" />
+          {t().downloads.link}
         </button>
       </div>
     </section>

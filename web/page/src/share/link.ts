@@ -22,10 +22,13 @@ export function currentLink(): string {
 /** Take over what the address says; what it does not understand is left out. Returns the picture that it names. */
 export function readLink(hash: string): string | null {
   const found = new Map(
-    hash.replace(/^#/, "").split("&").map((part): [string, string] => {
-      const at = part.indexOf("=");
-      return [part.slice(0, at), part.slice(at + 1)];
-    }),
+    hash
+      .replace(/^#/, "")
+      .split("&")
+      .map((part): [string, string] => {
+        const at = part.indexOf("=");
+        return [part.slice(0, at), part.slice(at + 1)];
+      }),
   );
   const listed = found.get("labels");
   if (listed) labels.value = [...new Set(listed.split(",").map(decoded).filter(Boolean))];

@@ -41,8 +41,16 @@ export function zip(entries: Entry[]): Blob {
   for (const { name, bytes } of entries) {
     const title = new TextEncoder().encode(name);
     const common: [2 | 4, number][] = [
-      [2, VERSION], [2, UTF8_NAMES], [2, 0], [2, 0], [2, DATE_1980],
-      [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, title.length], [2, 0],
+      [2, VERSION],
+      [2, UTF8_NAMES],
+      [2, 0],
+      [2, 0],
+      [2, DATE_1980],
+      [4, crc32(bytes)],
+      [4, bytes.length],
+      [4, bytes.length],
+      [2, title.length],
+      [2, 0],
     ];
     const local = packed([[4, 0x04034b50], ...common]);
     const central = packed([[4, 0x02014b50], [2, VERSION], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]);
@@ -52,6 +60,15 @@ export function zip(entries: Entry[]): Blob {
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);
   const count = entries.length;
-  const end = packed([[4, 0x06054b50], [2, 0], [2, 0], [2, count], [2, count], [4, size], [4, offset], [2, 0]]);
+  const end = packed([
+    [4, 0x06054b50],
+    [2, 0],
+    [2, 0],
+    [2, count],
+    [2, count],
+    [4, size],
+    [4, offset],
+    [2, 0],
+  ]);
   return new Blob([...body, ...directory, end], { type: "application/zip" });
 }

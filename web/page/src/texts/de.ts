@@ -62,7 +62,10 @@ export const de: Texts = {
     model: "Modell",
     mode: "Modus",
     modes: { fast: "Schnell", accurate: "Genau" },
-    modeWhy: { fast: "Ein Durchgang über das ganze Bild", accurate: "Viele Durchgänge in mehreren Größen, weit langsamer" },
+    modeWhy: {
+      fast: "Ein Durchgang über das ganze Bild",
+      accurate: "Viele Durchgänge in mehreren Größen, weit langsamer",
+    },
     threshold: "Schwelle",
     off: "aus",
     compare: "Vergleichen mit",
@@ -115,22 +118,58 @@ export const de: Texts = {
     shrink: "Kleinere Kopie senden",
   },
   faults: {
-    page_unreachable: { title: "Der Server dieser Seite antwortet nicht.", help: "Er wurde beendet, oder das Netz fehlt. Bild und Label bleiben; die Seite macht von selbst weiter." },
-    server_unreachable: { title: "Der Server des Modells antwortet nicht.", help: "Er ist beendet oder startet neu. Die Seite macht von selbst weiter, sobald er da ist." },
-    warming: { title: "Das Modell wärmt auf.", help: "Es lädt seine Gewichte. Die Seite macht von selbst weiter, sobald es bereit ist." },
-    overloaded: { title: "Der Server ist ausgelastet.", help: "Seine Warteschlange ist voll. Die Seite fragt gleich von selbst noch einmal." },
-    worker_died: { title: "Der Arbeitsprozess wird ersetzt.", help: "Ein neuer startet. Die Seite fragt von selbst noch einmal." },
-    timed_out: { title: "Die Antwort hat zu lange gedauert.", help: "Weniger Label, der schnelle Modus oder ein kleineres Bild brauchen weniger Zeit." },
+    page_unreachable: {
+      title: "Der Server dieser Seite antwortet nicht.",
+      help: "Er wurde beendet, oder das Netz fehlt. Bild und Label bleiben; die Seite macht von selbst weiter.",
+    },
+    server_unreachable: {
+      title: "Der Server des Modells antwortet nicht.",
+      help: "Er ist beendet oder startet neu. Die Seite macht von selbst weiter, sobald er da ist.",
+    },
+    warming: {
+      title: "Das Modell wärmt auf.",
+      help: "Es lädt seine Gewichte. Die Seite macht von selbst weiter, sobald es bereit ist.",
+    },
+    overloaded: {
+      title: "Der Server ist ausgelastet.",
+      help: "Seine Warteschlange ist voll. Die Seite fragt gleich von selbst noch einmal.",
+    },
+    worker_died: {
+      title: "Der Arbeitsprozess wird ersetzt.",
+      help: "Ein neuer startet. Die Seite fragt von selbst noch einmal.",
+    },
+    timed_out: {
+      title: "Die Antwort hat zu lange gedauert.",
+      help: "Weniger Label, der schnelle Modus oder ein kleineres Bild brauchen weniger Zeit.",
+    },
     too_large: { title: "Die Datei ist zu groß für den Server.", help: "Eine kleinere Kopie des Bildes genügt." },
     image_too_large: { title: "Das Bild hat zu viele Pixel.", help: "Eine kleinere Kopie des Bildes genügt." },
-    request_too_costly: { title: "Das würde den Server zu lange beschäftigen.", help: "Der schnelle Modus, weniger Label oder eine kleinere Kopie des Bildes gehen." },
-    response_too_large: { title: "Die Antwort ist zu groß zum Senden.", help: "Die Maske als PNG nehmen, oder eine kleinere Kopie des Bildes." },
-    unsupported_image: { title: "Diese Datei ist kein Bild, das der Server liest.", help: "Gelesen werden JPEG, PNG, WebP, AVIF, HEIC, TIFF und viele andere." },
+    request_too_costly: {
+      title: "Das würde den Server zu lange beschäftigen.",
+      help: "Der schnelle Modus, weniger Label oder eine kleinere Kopie des Bildes gehen.",
+    },
+    response_too_large: {
+      title: "Die Antwort ist zu groß zum Senden.",
+      help: "Die Maske als PNG nehmen, oder eine kleinere Kopie des Bildes.",
+    },
+    unsupported_image: {
+      title: "Diese Datei ist kein Bild, das der Server liest.",
+      help: "Gelesen werden JPEG, PNG, WebP, AVIF, HEIC, TIFF und viele andere.",
+    },
     invalid_image: { title: "Das Bild ist beschädigt.", help: "In einem Bildprogramm öffnen und neu speichern." },
     invalid_labels: { title: "Die Label gehen so nicht.", help: "Das genannte Label ändern." },
     invalid_option: { title: "Eine Option wird nicht angenommen.", help: "Die Seite neu laden." },
-    invalid_request: { title: "Der Server hat die Anfrage nicht verstanden.", help: "Die Seite neu laden und noch einmal versuchen." },
-    out_of_memory: { title: "Dem Gerät ging der Speicher aus.", help: "Eine kleinere Kopie des Bildes oder weniger Label brauchen weniger." },
-    internal_error: { title: "Auf dem Server ging etwas schief.", help: "Sein Protokoll nennt die Ursache. Ein neuer Versuch kann helfen." },
+    invalid_request: {
+      title: "Der Server hat die Anfrage nicht verstanden.",
+      help: "Die Seite neu laden und noch einmal versuchen.",
+    },
+    out_of_memory: {
+      title: "Dem Gerät ging der Speicher aus.",
+      help: "Eine kleinere Kopie des Bildes oder weniger Label brauchen weniger.",
+    },
+    internal_error: {
+      title: "Auf dem Server ging etwas schief.",
+      help: "Sein Protokoll nennt die Ursache. Ein neuer Versuch kann helfen.",
+    },
   },
 };

@@ -92,7 +92,11 @@ export const en = {
   timings: {
     title: "Time",
     stages: {
-      decode: "Decode", text: "Labels", network: "Network", mask: "Mask", rest: "Transfer and page",
+      decode: "Decode",
+      text: "Labels",
+      network: "Network",
+      mask: "Mask",
+      rest: "Transfer and page",
     } as Record<string, string>,
     features: "picture known, its features were reused",
     texts: "labels known",
@@ -115,23 +119,56 @@ export const en = {
     shrink: "Send a smaller copy",
   },
   faults: {
-    page_unreachable: { title: "This page's server is away.", help: "It was stopped, or the network is down. Your picture and labels stay; the page goes on by itself." },
-    server_unreachable: { title: "The model's server is away.", help: "It is stopped or restarting. The page goes on by itself when it is back." },
-    warming: { title: "The model is warming up.", help: "It loads its weights and runs once. The page goes on by itself when it is ready." },
-    overloaded: { title: "The server is busy.", help: "Its queue is full. The page waits a moment and asks again by itself." },
-    worker_died: { title: "The worker had to be replaced.", help: "A new one is starting. The page asks again by itself." },
-    timed_out: { title: "The answer took too long.", help: "Fewer labels, fast mode or a smaller picture take less time." },
+    page_unreachable: {
+      title: "This page's server is away.",
+      help: "It was stopped, or the network is down. Your picture and labels stay; the page goes on by itself.",
+    },
+    server_unreachable: {
+      title: "The model's server is away.",
+      help: "It is stopped or restarting. The page goes on by itself when it is back.",
+    },
+    warming: {
+      title: "The model is warming up.",
+      help: "It loads its weights and runs once. The page goes on by itself when it is ready.",
+    },
+    overloaded: {
+      title: "The server is busy.",
+      help: "Its queue is full. The page waits a moment and asks again by itself.",
+    },
+    worker_died: {
+      title: "The worker had to be replaced.",
+      help: "A new one is starting. The page asks again by itself.",
+    },
+    timed_out: {
+      title: "The answer took too long.",
+      help: "Fewer labels, fast mode or a smaller picture take less time.",
+    },
     too_large: { title: "The file is too large for the server.", help: "A smaller copy of the picture will do." },
     image_too_large: { title: "The picture has too many pixels.", help: "A smaller copy of the picture will do." },
-    request_too_costly: { title: "That would take the server too long.", help: "Use fast mode, fewer labels or a smaller copy of the picture." },
-    response_too_large: { title: "The answer is too large to send.", help: "Take the mask as PNG, or a smaller copy of the picture." },
-    unsupported_image: { title: "This file is not a picture that the server reads.", help: "JPEG, PNG, WebP, AVIF, HEIC, TIFF and many more are read." },
+    request_too_costly: {
+      title: "That would take the server too long.",
+      help: "Use fast mode, fewer labels or a smaller copy of the picture.",
+    },
+    response_too_large: {
+      title: "The answer is too large to send.",
+      help: "Take the mask as PNG, or a smaller copy of the picture.",
+    },
+    unsupported_image: {
+      title: "This file is not a picture that the server reads.",
+      help: "JPEG, PNG, WebP, AVIF, HEIC, TIFF and many more are read.",
+    },
     invalid_image: { title: "The picture is damaged.", help: "Open it in a picture program and save it again." },
     invalid_labels: { title: "The labels cannot be used as they are.", help: "Change the label that is named here." },
     invalid_option: { title: "An option is not accepted.", help: "Reload the page to have its options anew." },
     invalid_request: { title: "The server did not understand the request.", help: "Reload the page and try again." },
-    out_of_memory: { title: "The device ran out of memory.", help: "A smaller copy of the picture or fewer labels need less." },
-    internal_error: { title: "Something went wrong on the server.", help: "Its log has the cause. Trying again may help." },
+    out_of_memory: {
+      title: "The device ran out of memory.",
+      help: "A smaller copy of the picture or fewer labels need less.",
+    },
+    internal_error: {
+      title: "Something went wrong on the server.",
+      help: "Its log has the cause. Trying again may help.",
+    },
   },
 };
 

@@ -10,7 +10,13 @@ export function ViewBar() {
         <legend class="unseen">{t().viewer.view}</legend>
         {(["overlay", "outlines", "swipe", "split"] as View[]).map((one) => (
           <label key={one}>
-            <input type="radio" name="view" value={one} checked={view.value === one} onChange={() => (view.value = one)} />
+            <input
+              type="radio"
+              name="view"
+              value={one}
+              checked={view.value === one}
+              onChange={() => (view.value = one)}
+            />
             <span>{t().viewer.views[one]}</span>
           </label>
         ))}

@@ -138,7 +138,10 @@ export function Viewer({ picture }: { picture: Picture }) {
     }
     if (!isSwipe) return [{ name: "mask", result }];
     if (!comparison.value) return [{ name: "mask", result, clip: rightOf }];
-    return [{ name: "mask", result, clip: leftOf }, { name: "other", result: other, clip: rightOf }];
+    return [
+      { name: "mask", result, clip: leftOf },
+      { name: "other", result: other, clip: rightOf },
+    ];
   };
   const onImage = (event: Event): void => {
     const image = event.currentTarget as HTMLImageElement;
@@ -170,7 +173,13 @@ export function Viewer({ picture }: { picture: Picture }) {
             }}
           >
             {picture.url.value && (
-              <img src={picture.url.value} alt="" draggable={false} onLoad={onImage} onError={() => void drawByServer(picture)} />
+              <img
+                src={picture.url.value}
+                alt=""
+                draggable={false}
+                onLoad={onImage}
+                onError={() => void drawByServer(picture)}
+              />
             )}
             {layers(second).map((layer) =>
               layer.result ? (
@@ -191,7 +200,9 @@ export function Viewer({ picture }: { picture: Picture }) {
       ))}
       {isSwipe && <SwipeHandle at={swipe} width={room.value.width} />}
       <ZoomButtons zoom={zoom} onZoom={zoomBy} onFit={reset} />
-      <p id="viewer-keys" class="unseen">{t().viewer.keys}</p>
+      <p id="viewer-keys" class="unseen">
+        {t().viewer.keys}
+      </p>
     </div>
   );
 }

@@ -25,32 +25,40 @@ export function listen(element: HTMLElement, handlers: Handlers): () => void {
   const stop = new AbortController();
   const options = { signal: stop.signal };
 
-  element.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || (event.target as Element).closest("button, input, [role=slider]")) return;
-    element.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    if (fingers.size === 1) travelled = 0;
-  }, options);
+  element.addEventListener(
+    "pointerdown",
+    (event) => {
+      if (event.button !== 0 || (event.target as Element).closest("button, input, [role=slider]")) return;
+      element.setPointerCapture(event.pointerId);
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (fingers.size === 1) travelled = 0;
+    },
+    options,
+  );
 
-  element.addEventListener("pointermove", (event) => {
-    const finger = fingers.get(event.pointerId);
-    if (!finger) {
+  element.addEventListener(
+    "pointermove",
+    (event) => {
+      const finger = fingers.get(event.pointerId);
+      if (!finger) {
+        if (event.pointerType === "mouse") handlers.point(event.clientX, event.clientY);
+        return;
+      }
+      const [dx, dy] = [event.clientX - finger.x, event.clientY - finger.y];
+      const before = spread(fingers);
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      travelled += Math.hypot(dx, dy);
+      const after = spread(fingers);
+      if (before && after) {
+        handlers.zoom(after.distance / Math.max(before.distance, 1), after.x, after.y);
+        handlers.pan(after.x - before.x, after.y - before.y);
+      } else if (travelled > STILL) {
+        handlers.pan(dx, dy);
+      }
       if (event.pointerType === "mouse") handlers.point(event.clientX, event.clientY);
-      return;
-    }
-    const [dx, dy] = [event.clientX - finger.x, event.clientY - finger.y];
-    const before = spread(fingers);
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    travelled += Math.hypot(dx, dy);
-    const after = spread(fingers);
-    if (before && after) {
-      handlers.zoom(after.distance / Math.max(before.distance, 1), after.x, after.y);
-      handlers.pan(after.x - before.x, after.y - before.y);
-    } else if (travelled > STILL) {
-      handlers.pan(dx, dy);
-    }
-    if (event.pointerType === "mouse") handlers.point(event.clientX, event.clientY);
-  }, options);
+    },
+    options,
+  );
 
   const release = (event: PointerEvent): void => {
     if (!fingers.delete(event.pointerId) || event.type === "pointercancel") return;
@@ -62,15 +70,23 @@ export function listen(element: HTMLElement, handlers: Handlers): () => void {
   };
   element.addEventListener("pointerup", release, options);
   element.addEventListener("pointercancel", release, options);
-  element.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "mouse") handlers.leave();
-  }, options);
+  element.addEventListener(
+    "pointerleave",
+    (event) => {
+      if (event.pointerType === "mouse") handlers.leave();
+    },
+    options,
+  );
 
-  element.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const step = event.deltaY * (event.deltaMode === 1 ? 18 : 1) * (event.ctrlKey ? 4 : 1);
-    handlers.zoom(Math.exp(-Math.max(-240, Math.min(240, step)) / 480), event.clientX, event.clientY);
-  }, { ...options, passive: false });
+  element.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      const step = event.deltaY * (event.deltaMode === 1 ? 18 : 1) * (event.ctrlKey ? 4 : 1);
+      handlers.zoom(Math.exp(-Math.max(-240, Math.min(240, step)) / 480), event.clientX, event.clientY);
+    },
+    { ...options, passive: false },
+  );
 
   return () => stop.abort();
 }
