@@ -7,6 +7,7 @@ import { comparison, isolated, opacity, pointed, view, type Picture, type Result
 import { t } from "../texts";
 import { listen } from "./gestures";
 import { MaskLayer } from "./MaskLayer";
+import { Caption } from "./Caption";
 import { Readout, type Spot } from "./Readout";
 import { SwipeHandle } from "./SwipeHandle";
 import { fitScale, fitted, pixelAt, settled, zoomed, type Place, type Size } from "./zoom";
@@ -193,6 +194,8 @@ export function Viewer({ picture }: { picture: Picture }) {
               ) : null,
             )}
           </div>
+          {comparison.value && (second || panes === 1) && other && <Caption result={other} side="right" />}
+          {comparison.value && !second && other && result && <Caption result={result} side="left" />}
           {spot.value && result?.mask && (
             <Readout spot={spot.value} result={result} place={place.value} room={room.value} />
           )}
