@@ -1,15 +1,16 @@
 /** The head of the page: name, state of the model, language, light or dark. */
 
 import { signal } from "@preact/signals";
+import { recall, remember } from "../memory";
 import { model } from "../state";
 import { LANGUAGES, language, setLanguage, t, type Language } from "../texts";
 import { Icon } from "./Icon";
 import logo from "../icon.svg";
 
 type Theme = "light" | "dark";
-const PLACE = "lseg.theme";
+const PLACE = "theme";
 
-const kept = localStorage.getItem(PLACE);
+const kept = recall(PLACE);
 const theme = signal<Theme>(
   kept === "light" || kept === "dark" ? kept : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
 );
@@ -18,7 +19,7 @@ if (kept) document.documentElement.dataset.theme = theme.value;
 function switchTheme(): void {
   theme.value = theme.value === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme.value;
-  localStorage.setItem(PLACE, theme.value);
+  remember(PLACE, theme.value);
 }
 
 export function Header() {

@@ -50,18 +50,23 @@ export function closePicture(picture: Picture): void {
   pictures.value = rest;
 }
 
+const beingDrawn = new Set<Picture>();
+
 /** For kinds that the browser cannot show: the picture as the server reads it, an overlay without its colours. */
 export async function drawByServer(picture: Picture): Promise<void> {
   const stale = picture.url.value;
   picture.url.value = "";
-  URL.revokeObjectURL(stale);
-  if (!modelId.value) return;
+  if (stale) URL.revokeObjectURL(stale);
+  if (!modelId.value || beingDrawn.has(picture)) return;
+  beingDrawn.add(picture);
   const question = { model: modelId.value, labels: ["other"], mode: "fast" as const, threshold: 0 };
   try {
     const response = await requestMask(picture.file, question, "overlay", null, 0);
     picture.url.value = URL.createObjectURL(await response.blob());
   } catch {
-    // The request of its mask fails by the same fault, and says so.
+    // The request of its mask fails by the same fault, and says so; when there is a mask, this is tried again.
+  } finally {
+    beingDrawn.delete(picture);
   }
 }
 

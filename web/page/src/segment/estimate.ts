@@ -1,8 +1,9 @@
 /** How long an answer will take, learnt from the last ones on this machine and kept in the browser. */
 
+import { recall, remember } from "../memory";
 import type { Mode } from "../state";
 
-const PLACE = "lseg.durations";
+const PLACE = "durations";
 
 /** Pictures whose number of pixels is within a factor of two are taken for alike. */
 function kind(model: string, mode: Mode, pixels: number, held: boolean): string {
@@ -11,7 +12,7 @@ function kind(model: string, mode: Mode, pixels: number, held: boolean): string 
 
 function durations(): Record<string, number> {
   try {
-    return JSON.parse(localStorage.getItem(PLACE) ?? "{}") as Record<string, number>;
+    return JSON.parse(recall(PLACE) ?? "{}") as Record<string, number>;
   } catch {
     return {};
   }
@@ -27,9 +28,5 @@ export function learn(model: string, mode: Mode, pixels: number, held: boolean, 
   const known = durations();
   const one = kind(model, mode, pixels, held);
   known[one] = Math.round(known[one] === undefined ? milliseconds : (known[one] + milliseconds) / 2);
-  try {
-    localStorage.setItem(PLACE, JSON.stringify(known));
-  } catch {
-    // A browser that keeps nothing: there is just no estimate.
-  }
+  remember(PLACE, JSON.stringify(known));
 }

@@ -13,7 +13,6 @@ import {
   draft,
   keyOf,
   labels,
-  mode,
   model,
   modelId,
   pause,
@@ -230,6 +229,6 @@ export function startRunner(): void {
     if (model.value?.state === "ready" && pause.peek()) retryNow();
   });
   effect(() => {
-    if (labels.value.length === 0 || !mode.value) abort();
+    if (labels.value.length === 0) abort();
   });
 }

@@ -1,16 +1,17 @@
 /** The language of the page, and numbers as it writes them. To add a language, write a file like en.ts and name it here. */
 
 import { effect, signal } from "@preact/signals";
+import { recall, remember } from "../memory";
 import { de } from "./de";
 import { en, type Texts } from "./en";
 
 export const LANGUAGES = { en, de } satisfies Record<string, Texts>;
 export type Language = keyof typeof LANGUAGES;
 
-const PLACE = "lseg.language";
+const PLACE = "language";
 
 function preferred(): Language {
-  const kept = localStorage.getItem(PLACE);
+  const kept = recall(PLACE);
   for (const one of [kept, ...navigator.languages]) {
     const code = one?.slice(0, 2).toLowerCase();
     if (code && code in LANGUAGES) return code as Language;
@@ -31,7 +32,7 @@ effect(() => {
 /** Change the language, and remember it in this browser. */
 export function setLanguage(one: Language): void {
   language.value = one;
-  localStorage.setItem(PLACE, one);
+  remember(PLACE, one);
 }
 
 /** A share from 0 to 1, such as `42 %`; small ones with a decimal. */

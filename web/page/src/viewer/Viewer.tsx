@@ -90,6 +90,10 @@ export function Viewer({ picture }: { picture: Picture }) {
     });
   }, [picture]);
 
+  useEffect(() => {
+    if (result && !picture.url.value) void drawByServer(picture);
+  }, [result]);
+
   const leave = (): void => {
     spot.value = null;
     pointed.value = null;
