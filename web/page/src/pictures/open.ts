@@ -50,6 +50,8 @@ export function closePicture(picture: Picture): void {
   pictures.value = rest;
 }
 
+const MOST_DRAWINGS = 3; // of one picture, so that a browser that shows none of them is no endless loop
+const drawings = new WeakMap<Picture, number>();
 const beingDrawn = new Set<Picture>();
 
 /** For kinds that the browser cannot show: the picture as the server reads it, an overlay without its colours. */
@@ -57,7 +59,9 @@ export async function drawByServer(picture: Picture): Promise<void> {
   const stale = picture.url.value;
   picture.url.value = "";
   if (stale) URL.revokeObjectURL(stale);
-  if (!modelId.value || beingDrawn.has(picture)) return;
+  const count = drawings.get(picture) ?? 0;
+  if (!modelId.value || beingDrawn.has(picture) || count >= MOST_DRAWINGS) return;
+  drawings.set(picture, count + 1);
   beingDrawn.add(picture);
   const question = { model: modelId.value, labels: ["other"], mode: "fast" as const, threshold: 0 };
   try {
