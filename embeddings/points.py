@@ -85,7 +85,7 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, order, dtype = read(file)
-    except (ValueError, SyntaxError, TypeError, RecursionError, EOFError) as error:
+    except Exception as error:  # NumPy parses a header as Python's source, and what that raises is not documented
         raise PointsError(f"the points are no file of NumPy that can be read: {str(error)[:100]}") from error
     return shape, order, dtype, file.tell()
 

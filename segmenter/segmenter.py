@@ -259,10 +259,10 @@ class Segmenter:
 
     @torch.no_grad()
     def _features_of(self, image: Pixels, bucket: Bucket) -> Tensor:
-        """The features [F+4, P] of one whole image, cached as those of masks are."""
+        """The features [F+4, P] of one whole image, on the host. They are cached as those of masks are."""
         none = EncodedLabels((), torch.zeros(0, self.architecture.embedding), 0.0)
         ((_, features),) = self._features([Task(Job(image), none)], bucket)
-        return features[0]
+        return self.device.to_host(features)[0]
 
     def check_cost(self, job: Job) -> None:
         """Refuse a job that would take longer than `max_request_seconds`. Before `warm_up` nothing is refused.

@@ -30,7 +30,7 @@ from lseg_serve.segmenter.preprocessing.decoding import Pixels
 from lseg_serve.segmenter.preprocessing.inputs import checked_pixels
 
 Vectors = npt.NDArray[np.float16] | npt.NDArray[np.float32]
-# The features [F+4, P] of an image at the size of a bucket, from the cache or the network.
+# The features [F+4, P] of an image at the size of a bucket, from the cache or the network, on the host.
 FeatureSource = Callable[[Pixels, Bucket], Tensor]
 LabelSource = Callable[[Sequence[str] | EncodedLabels | None], EncodedLabels]
 
@@ -164,7 +164,7 @@ class Embedder:
     def _embed(self, plan: Plan) -> Embedding:
         start = time.perf_counter()
         if plan.geometry is None:
-            found = FeatureMap.of(self._on_host(self._features(plan.image, plan.bucket)), *_size(plan.bucket))
+            found = FeatureMap.of(self._features(plan.image, plan.bucket), *_size(plan.bucket))
             network = time.perf_counter() - start
             vectors = (
                 self._fast_map(found, plan) if plan.points is None else self._fast_points(found, plan, plan.points)
@@ -184,9 +184,6 @@ class Embedder:
     def _channels(self) -> int:
         return self._head.weight.shape[1]
 
-    def _on_host(self, features: Tensor) -> Tensor:
-        return self._network.device.to_host(features)
-
     def _fast_map(self, found: FeatureMap, plan: Plan) -> Vectors:
         vectors = self._head.of_map(found)
         return as_half(vectors) if plan.dtype == "float16" else vectors
@@ -204,7 +201,8 @@ class Embedder:
         for size in self._shapes.split_windows(plan.passes):
             batch = list(itertools.islice(crops, size))
             start = time.perf_counter()
-            features = self._on_host(self._network.features([crop.pixels for crop in batch], size))
+            on_device = self._network.features([crop.pixels for crop in batch], size)
+            features = self._network.device.to_host(on_device)  # whole: to cut it there would be a graph
             seconds += time.perf_counter() - start
             for crop, own in zip(batch, features, strict=False):
                 found = FeatureMap.of(own, *_size(plan.bucket))
