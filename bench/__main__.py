@@ -9,7 +9,19 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, report, scenes
+from lseg_serve.bench import (
+    cost,
+    decoding,
+    embeddings,
+    endpoint,
+    engines,
+    load,
+    machine,
+    operators,
+    overhead,
+    report,
+    scenes,
+)
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, save_origin
 from lseg_serve.bench.rows import RESULTS, Row, write_rows
@@ -53,6 +65,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return kinds.measure(options.runs)
     if options.command == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
+    if options.command == "embeddings":
+        return embeddings.measure(folder, options.runs, options.checkpoint)
     if options.command == "network":
         return engines.measure(_setting(options), measured, options.runs)
     if options.command == "endpoint":
@@ -99,6 +113,9 @@ def _options() -> argparse.Namespace:
     command = commands.add_parser("overhead", help="what a request costs apart from the network")
     command.add_argument("--runs", type=int, default=100)
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
+    command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
+    command.add_argument("--runs", type=int, default=20)
+    command.add_argument("--checkpoint", type=Path, help="a full-size model in the place of the bundled one")
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")

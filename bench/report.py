@@ -46,7 +46,18 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     rows = {
         name: read_rows(name, folder)
-        for name in ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost", "kinds")
+        for name in (
+            "network",
+            "endpoint",
+            "accurate",
+            "overhead",
+            "load",
+            "scenes",
+            "decoding",
+            "cost",
+            "kinds",
+            "embeddings",
+        )
     }
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
@@ -58,6 +69,7 @@ def _tables(folder: Path) -> list[str]:
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
+        ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -115,6 +127,14 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _embeddings_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (row.note, _ms(row.median_ms), _ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
+        for row in rows
+    ]
+    return _table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:

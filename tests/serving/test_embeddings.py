@@ -77,7 +77,7 @@ def test_points_in_every_form_are_those_of_the_segmenter(
     fields = {"format": "embeddings", "mode": mode, "dtype": "float32"}
     npy = io.BytesIO()
     np.save(npy, np.array(POINTS, dtype=np.float32))
-    files = {"image": photo, "points": ("points.npy", npy.getvalue(), "application/octet-stream")}
+    files = {"image": photo, "points": npy.getvalue()}
     answers = [
         _asked(url, photo, points=json.dumps(POINTS), mode=mode, dtype="float32"),
         requests.post(url, files=files, data=fields, timeout=120),
@@ -121,7 +121,8 @@ def test_100000_points_fit_into_one_request(large: LocalServer, photo: bytes, se
     )
     assert answer.status_code == 200, answer.text
     found = unpack(answer.content)[0]["embeddings"]
-    assert (found.shape, found.dtype) == ((100_000, 48), np.float16)
+    assert found.shape == (100_000, 48)
+    assert found.dtype == np.float16
     some = generator.integers(0, len(points), 200)
     np.testing.assert_allclose(found[some], segmenter.embed_points(PHOTO, points[some]), rtol=0, atol=1e-3)
 

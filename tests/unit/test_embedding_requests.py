@@ -123,7 +123,8 @@ def test_labels_alone_are_a_request_for_embeddings_only() -> None:
     request = _parsed({"labels": "cat,dog", "format": "embeddings"})
     assert (request.has_image, request.labels) == (False, ["cat", "dog"])
     assert _parsed(_embeddings(labels="cat")).has_image
-    for row in ({"labels": "cat"}, {"format": "embeddings"}, {"labels": "cat", "format": "json"}):
+    rows: list[Row] = [{"labels": "cat"}, {"format": "embeddings"}, {"labels": "cat", "format": "json"}]
+    for row in rows:
         _refused(row, InvalidImageError, "image", "there is no image")
     assert _parsed({"labels": "cat", "format": "embeddings", "image": bytearray()}).has_image  # an empty file is one
 
