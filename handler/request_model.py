@@ -200,7 +200,7 @@ class Request(BaseModel):
             raise InvalidOptionError(f"unknown field {name!r}; accepted: {', '.join(cls.model_fields)}", name)
         _refuse_repeated(fields)
         sent = {name: value for name, value in fields.items() if value is not None}  # null is the same as absent
-        given = {} if _labels_alone(sent) else {"image": None}
+        given = {} if labels_alone(sent) else {"image": None}
         try:
             request = handler({**given, **sent})
         except ValidationError as error:
@@ -217,7 +217,7 @@ def asks_for_embeddings(fields: Mapping[str, object]) -> bool:
         return False
 
 
-def _labels_alone(sent: Mapping[str, object]) -> bool:
+def labels_alone(sent: Mapping[str, object]) -> bool:
     """Whether embeddings of labels are asked for, which needs no image."""
     return asks_for_embeddings(sent) and "labels" in sent and "image" not in sent
 
@@ -241,8 +241,8 @@ def request_schema(config: Config) -> dict[str, Any]:
     for field in properties.values():
         if field.get("default", "") in (None, ""):
             field.pop("default", None)  # the null or empty value of the model stands for "not sent"
-    labels_alone = {"required": ["labels", "format"], "properties": {"format": {"const": EMBEDDINGS}}}
-    return {**schema, "anyOf": [{"required": ["image"]}, labels_alone]}
+    of_labels = {"required": ["labels", "format"], "properties": {"format": {"const": EMBEDDINGS}}}
+    return {**schema, "anyOf": [{"required": ["image"]}, of_labels]}
 
 
 def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterError:

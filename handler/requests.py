@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from lseg_serve.handler.bodies import FORM, MOST_BYTES, json_object, media_type, unpacked
 from lseg_serve.handler.formats import CONTAINER_OF_MEDIA_TYPE, FORMAT_OF_MEDIA_TYPE
 from lseg_serve.handler.repeated_fields import Repeated
-from lseg_serve.handler.request_model import Request, asks_for_embeddings
+from lseg_serve.handler.request_model import Request, asks_for_embeddings, labels_alone
 from lseg_serve.segmenter import InvalidImageError, InvalidOptionError, InvalidRequestError, UnsupportedImageError
 
 HEADER_PREFIX = "x-lseg-"
@@ -73,7 +73,7 @@ def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: i
     body = unpacked(next((row[name] for name in _BODY_FIELDS if name in row), None), headers, most_bytes)
     fields = {name: value for name, value in row.items() if name not in (*_BODY_FIELDS, *_IGNORED_FIELDS)}
     content_type = media_type(headers)
-    if content_type == FORM:
+    if content_type == FORM and not labels_alone(fields):
         _mend_form(fields)
     document = None if isinstance(body, Repeated) else json_object(body, content_type)
     if document is not None:

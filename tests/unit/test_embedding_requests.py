@@ -122,6 +122,8 @@ def test_no_other_format_takes_them(field: str) -> None:
 def test_labels_alone_are_a_request_for_embeddings_only() -> None:
     request = _parsed({"labels": "cat,dog", "format": "embeddings"})
     assert (request.has_image, request.labels) == (False, ["cat", "dog"])
+    form: Row = {"labels": bytearray(b"cat"), "format": bytearray(b"embeddings")}
+    assert not _parsed(form, **{"Content-Type": "application/x-www-form-urlencoded"}).has_image
     assert _parsed(_embeddings(labels="cat")).has_image
     rows: list[Row] = [{"labels": "cat"}, {"format": "embeddings"}, {"labels": "cat", "format": "json"}]
     for row in rows:
