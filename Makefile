@@ -1,4 +1,4 @@
-# make serve [CHECKPOINT=file]   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
+# make serve [CHECKPOINT=file]   make web   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -25,7 +25,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
+.PHONY: env serve web stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
 
 env: $(READY)
 
@@ -39,6 +39,10 @@ serve: env
 	$(BIN)/python -m export $(EXPORT)
 	$(BIN)/python -m server start
 	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
+
+# The page, and the server where none runs; both end with Ctrl-C. WEB_OPTIONS='--port 9000'
+web: env
+	$(BIN)/python -m web $(WEB_OPTIONS)
 
 stop: env
 	$(BIN)/python -m server stop

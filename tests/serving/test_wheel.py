@@ -33,6 +33,7 @@ NEEDED = (
     "labelsets/ade20k.txt",
     "labelsets/coco.txt",
     "labelsets/pascal.txt",
+    "web/openapi.json",
 )
 MODEL = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
 DATA = (
