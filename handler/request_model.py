@@ -46,7 +46,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "preset": PRESETS,
 }
 # The options of the format embeddings; no other takes them.
-_OF_EMBEDDINGS = ("points", "dtype", "preset", "scales", "flip", "base_size", "crop_size")
+OF_EMBEDDINGS = ("points", "dtype", "preset", "scales", "flip", "base_size", "crop_size")
 # What is accepted for the other options, in words.
 _ACCEPTED = {
     "threshold": "a number from 0 to 1",
@@ -224,7 +224,7 @@ def labels_alone(sent: Mapping[str, object]) -> bool:
 
 def _refuse_options_of_embeddings(sent: Mapping[str, object], request: Request) -> None:
     """Refuse options of the format embeddings where another one is asked for, which would not heed them."""
-    name = next((name for name in _OF_EMBEDDINGS if name in sent), None)
+    name = next((name for name in OF_EMBEDDINGS if name in sent), None)
     if name is not None and request.format != EMBEDDINGS:
         raise InvalidOptionError(
             f"{name} is given with the format {request.format}; accepted: with the format {EMBEDDINGS}", name
