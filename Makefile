@@ -1,4 +1,4 @@
-# make serve [CHECKPOINT=file]   make web   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
+# make serve [CHECKPOINT=file or name]   make web   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -16,11 +16,13 @@ export NO_PROXY := $(no_proxy)
 
 # Without a checkpoint of one's own, the bundled model is served: it knows drawn scenes, so it gets one.
 ifdef CHECKPOINT
-EXPORT := "$(CHECKPOINT)"
+# A file, or the name of a published checkpoint, which is fetched.
+EXPORT = checkpoint="$(CHECKPOINT)"; test -e "$$checkpoint" || checkpoint=$$($(BIN)/lseg fetch "$$checkpoint") || exit $$?; \
+	$(BIN)/lseg export "$$checkpoint"
 IMAGE ?= demo/photos/cat.jpg
 LABELS ?= cat,grass,other
 else
-EXPORT := demo/weights/lseg-scenes.safetensors --config demo/model-config.yaml --labels demo/labels.txt
+EXPORT = $(BIN)/lseg export demo/weights/lseg-scenes.safetensors --config demo/model-config.yaml --labels demo/labels.txt
 IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
@@ -36,16 +38,16 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 serve: env
-	$(BIN)/python -m export $(EXPORT)
-	$(BIN)/python -m server start
+	$(EXPORT)
+	$(BIN)/lseg serve
 	$(BIN)/python -m client "$(IMAGE)" --labels "$(LABELS)" --output mask.png
 
 # The page, and the server where none runs; both end with Ctrl-C. WEB_OPTIONS='--port 9000'
 web: env
-	$(BIN)/python -m web $(WEB_OPTIONS)
+	$(BIN)/lseg web $(WEB_OPTIONS)
 
 stop: env
-	$(BIN)/python -m server stop
+	$(BIN)/lseg stop
 
 # Everything, against real servers too, with the share of lines that was run. CI has a floor for it, in .ci/run.
 test: env

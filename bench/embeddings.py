@@ -6,8 +6,8 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx2
 import numpy as np
-import requests
 
 from lseg_serve.bench.endpoint import Served, stage_columns
 from lseg_serve.bench.rows import Row
@@ -26,10 +26,10 @@ class Embedded(Served):
     options: Mapping[str, str]
     points: bytes | None = None
 
-    def _request(self, photo: Photo) -> requests.PreparedRequest:
+    def _request(self, photo: Photo) -> tuple[bytes, str]:
         files = {"image": photo.content} | ({} if self.points is None else {"points": self.points})
-        data = {"format": "embeddings", **self.options}
-        return requests.Request("POST", self.url, data=data, files=files).prepare()
+        request = httpx2.Request("POST", self.url, data={"format": "embeddings", **self.options}, files=files)
+        return request.read(), request.headers["Content-Type"]
 
 
 def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row]:

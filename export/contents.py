@@ -61,6 +61,8 @@ def _copy_code(folder: Path) -> None:
     _write_text(code / "__init__.py", (_PROJECT / "__init__.py").read_text(encoding="utf-8"))
     for package in _PACKAGES:
         for source in sorted(path for path in (_PROJECT / package).rglob("*") if path.suffix in _CODE):
+            if source.name == "__main__.py":  # a command of whoever operates the server, not of a worker
+                continue
             _write_text(code / source.relative_to(_PROJECT), source.read_text(encoding="utf-8"))
     shutil.copyfile(_PROJECT / "handler" / HANDLER_FILE, folder / HANDLER_FILE)
 
