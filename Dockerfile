@@ -43,7 +43,7 @@ WORKDIR /home/lseg
 USER 10001:10001
 EXPOSE 8080 8082 8083
 HEALTHCHECK --interval=15s --timeout=10s --start-period=30m --retries=3 CMD ["lseg-ready"]
-ENTRYPOINT ["tini", "--", "python", "-m", "lseg_serve.server", "--run-folder", "/tmp/lseg", "run", "--model-store", "/models"]
+ENTRYPOINT ["tini", "--", "lseg", "run", "--run-folder", "/tmp/lseg", "--model-store", "/models"]
 
 # --- CPU ---
 FROM installer AS cpu-build
@@ -125,4 +125,4 @@ COPY ${ARCHIVE} /models/
 USER 10001:10001
 EXPOSE 8080 8082 8083
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60m --retries=3 CMD ["lseg-ready"]
-ENTRYPOINT ["tini", "--", "python", "-m", "lseg_serve.server", "--run-folder", "/tmp/lseg", "run", "--model-store", "/models"]
+ENTRYPOINT ["tini", "--", "lseg", "run", "--run-folder", "/tmp/lseg", "--model-store", "/models"]

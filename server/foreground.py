@@ -8,9 +8,8 @@ not even pass the signal on. So the signal comes here, and Java gets its own whe
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from types import FrameType
 
 from lseg_serve.server.connections import check_program
 from lseg_serve.server.drain import Drained, Patience, drain
-from lseg_serve.server.errors import ServerError
+from lseg_serve.server.errors import ServerError, StartFailedError
 from lseg_serve.server.local import LocalServer
 from lseg_serve.server.management import describe
 from lseg_serve.server.readiness import State, answering
@@ -34,6 +33,7 @@ class ForegroundServer:
     server: LocalServer
     model: str  # its name
     patience: Patience
+    say: Callable[[str], None]  # a line for the log
     _started: threading.Event = field(default_factory=threading.Event)
     _told_to_end: threading.Event = field(default_factory=threading.Event)
 
@@ -57,7 +57,7 @@ class ForegroundServer:
             self.server.serve(store, f"{self.model}={archive}")
             with self._ends_when_told():
                 self._started.set()
-                self._say(f"the model {self.model} is ready")
+                self.say(f"the model {self.model} is ready")
                 self._watch()
                 return self._end()
 
@@ -90,14 +90,13 @@ class ForegroundServer:
             process = self.server.process()
         if not self._told_to_end.is_set():
             self.server.stop()
-            raise ServerError("TorchServe has ended without having been told to; its log says more")
+            raise StartFailedError("TorchServe has ended without having been told to; its log says more")
 
     def _end(self) -> Drained:
-        self._say("told to end: not ready any more")
+        self.say("told to end: not ready any more")
         addresses = self.server.addresses
         ports = [addresses.inference.port, addresses.grpc_inference.port]
         drained = drain(ports, self.patience, alive=lambda: self.server.process() is not None)
-        self._say(str(drained))
         self.server.stop()
         return drained
 
@@ -112,6 +111,3 @@ class ForegroundServer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)

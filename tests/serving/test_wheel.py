@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.client import read_mask
 from lseg_serve.server import Addresses
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses
@@ -33,6 +33,7 @@ NEEDED = (
     "labelsets/ade20k.txt",
     "labelsets/coco.txt",
     "labelsets/pascal.txt",
+    "web/openapi.json",
 )
 MODEL = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
 DATA = (
