@@ -54,12 +54,15 @@ class ForegroundServer:
         """
         check_program()
         with answering(*health, {"/ready": self.ready, "/live": self.live}):
-            self.server.serve(store, f"{self.model}={archive}")
-            with self._ends_when_told():
-                self._started.set()
-                self.say(f"the model {self.model} is ready")
-                self._watch()
-                return self._end()
+            try:
+                self.server.serve(store, f"{self.model}={archive}")
+                with self._ends_when_told():
+                    self._started.set()
+                    self.say(f"the model {self.model} is ready")
+                    self._watch()
+                    return self._drain()
+            finally:
+                self.server.stop()
 
     def ready(self) -> State:
         """Whether requests should come: a worker has loaded the model, and the server was not told to end."""
@@ -89,16 +92,13 @@ class ForegroundServer:
         while process is not None and not self._told_to_end.wait(_WATCH_SECONDS):
             process = self.server.process()
         if not self._told_to_end.is_set():
-            self.server.stop()
             raise StartFailedError("TorchServe has ended without having been told to; its log says more")
 
-    def _end(self) -> Drained:
+    def _drain(self) -> Drained:
         self.say("told to end: not ready any more")
         addresses = self.server.addresses
         ports = [addresses.inference.port, addresses.grpc_inference.port]
-        drained = drain(ports, self.patience, alive=lambda: self.server.process() is not None)
-        self.server.stop()
-        return drained
+        return drain(ports, self.patience, alive=lambda: self.server.process() is not None)
 
     @contextmanager
     def _ends_when_told(self) -> Iterator[None]:
