@@ -54,8 +54,8 @@ class ForegroundServer:
         """
         check_program()
         with answering(*health, {"/ready": self.ready, "/live": self.live}):
+            self.server.serve(store, f"{self.model}={archive}")
             try:
-                self.server.serve(store, f"{self.model}={archive}")
                 with self._ends_when_told():
                     self._started.set()
                     self.say(f"the model {self.model} is ready")
