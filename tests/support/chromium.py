@@ -89,8 +89,8 @@ class Visitor:
         if self.page.locator(".chip").count():
             self.page.click("text=Clear")
         for label in labels:
-            # A comma would end the label, but for one in a JSON list.
-            self.page.fill(".chip-input", json.dumps([label]) if "," in label else label)
+            # A comma or semicolon would end the label, but for one in a JSON list.
+            self.page.fill(".chip-input", json.dumps([label]) if set(label) & set(",;") else label)
             self.page.press(".chip-input", "Enter")
 
     def wait_for_mask(
