@@ -1,116 +1,16 @@
-"""The command `python -m bench`: measure, and turn the results into the tables and the plot of docs/performance.md."""
+"""The command `python -m bench`: `lseg bench` by its other name."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 
-from lseg_serve.bench import cost, decoding, endpoint, engines, load, machine, operators, overhead, page, report, scenes
-from lseg_serve.bench.machine import Machine
-from lseg_serve.bench.origins import Origin, current_commit, save_origin
-from lseg_serve.bench.rows import RESULTS, Row, write_rows
-from lseg_serve.bench.setting import PROJECT, Setting
-from lseg_serve.model.int8 import unavailable_reason
+from lseg_serve.cli.main import run_as
 
 
-def main() -> int:
-    """Run what the command line names."""
-    options = _options()
-    if options.command == "report":
-        print(report.write(options.results))
-        return 0
-    measured = machine.describe()
-    print(json.dumps(asdict(measured), indent=1), file=sys.stderr)
-    if options.command == "machine":
-        return 0
-    if options.command == "operators":
-        path = operators.measure(_setting(options), options.results)
-    else:
-        with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
-            rows = _rows(options, measured, Path(folder))
-        path = write_rows(rows, options.command, options.results)
-    save_origin(options.command, Origin(current_commit(PROJECT), measured), options.results)
-    print(path)
-    return 0
-
-
-def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[Row]:
-    """Measure; what is written on the way goes to `folder`."""
-    if options.command == "scenes":
-        return scenes.measure(tuple(options.precisions), options.scenes)
-    if options.command == "cost":
-        return cost.measure()
-    if options.command == "decoding":
-        return decoding.measure(options.runs)
-    if options.command == "kinds":
-        # Here and not at the top: tifffile is installed for development alone.
-        from lseg_serve.bench import kinds
-
-        return kinds.measure(options.runs)
-    if options.command == "page":
-        return page.measure(folder, options.runs)
-    if options.command == "overhead":
-        return overhead.measure(folder, options.runs, options.checkpoint)
-    if options.command == "network":
-        return engines.measure(_setting(options), measured, options.runs)
-    if options.command == "endpoint":
-        return endpoint.measure(_setting(options), folder, options.runs)
-    if options.command == "accurate":
-        return endpoint.measure_accurate(_setting(options), folder)
-    return load.measure(_setting(options), folder, options.runs)
-
-
-def _setting(options: argparse.Namespace) -> Setting:
-    return Setting(options.checkpoint, options.store, tuple(options.precisions))
-
-
-def _precisions() -> list[str]:
-    """The precisions that this machine can run."""
-    return ["float32", "bfloat16"] + (["int8"] if unavailable_reason() is None else [])
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed and memory beside the naive path.")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the CSV files")
-    commands = parser.add_subparsers(dest="command", required=True)
-    full_size = {
-        "network": "the network alone, and new labels on an image whose features are cached",
-        "endpoint": "fast mode at a real server: sizes, numbers of labels, cached and new ones",
-        "accurate": "accurate mode at a real server, once",
-        "load": "workers and clients: throughput, memory, start-up",
-        "operators": "where the network's time goes",
-    }
-    for name, what in full_size.items():
-        command = commands.add_parser(name, help=what)
-        command.add_argument("checkpoint", type=Path, help="a full-size checkpoint, trained or random")
-        command.add_argument(
-            "--store",
-            type=Path,
-            default=Path("build/bench"),
-            help="folder of its archives, which are exported if absent",
-        )
-        command.add_argument("--runs", type=int, default=5)
-        command.add_argument("--precisions", nargs="+", default=_precisions())
-    command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
-    command.add_argument("--scenes", type=int, default=100)
-    command.add_argument("--precisions", nargs="+", default=_precisions())
-    command = commands.add_parser("overhead", help="what a request costs apart from the network")
-    command.add_argument("--runs", type=int, default=100)
-    command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
-    command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
-    command.add_argument("--runs", type=int, default=20)
-    commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
-    command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
-    command.add_argument("--runs", type=int, default=3)
-    command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
-    command.add_argument("--runs", type=int, default=20)
-    commands.add_parser("machine", help="describe the machine and measure its matrix products")
-    commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
-    return parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure speed and memory as the command line says, and return the exit status."""
+    return run_as("python -m bench", "bench", arguments)
 
 
 if __name__ == "__main__":

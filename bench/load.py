@@ -14,7 +14,7 @@ import psutil
 from lseg_serve.bench.endpoint import Served, serving, worker_processes
 from lseg_serve.bench.rows import Row
 from lseg_serve.bench.setting import Setting, labels, model_name, photo_at
-from lseg_serve.client import session_for
+from lseg_serve.client import LSegClient
 from lseg_serve.handler.process.threads import threads_per_worker
 from lseg_serve.server import LocalServer
 
@@ -44,10 +44,9 @@ def measure(setting: Setting, folder: Path, runs: int) -> list[Row]:
 
 
 def _scale(server: LocalServer, model: str, workers: int) -> None:
-    url = f"{server.addresses.management_url}/models/{model}"
-    query = {"min_worker": str(workers), "max_worker": str(workers), "synchronous": "true"}
-    with session_for(url) as session:
-        session.put(url, params=query, timeout=600).raise_for_status()
+    addresses = server.addresses
+    with LSegClient(addresses.inference_url, model, management_url=addresses.management_url) as client:
+        client.scale(workers)
 
 
 _numbers = itertools.count()  # of photos, so that none is a feature cache hit

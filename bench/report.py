@@ -44,7 +44,20 @@ def as_markdown(results: Path) -> str:
 
 def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
-    known = ("network", "endpoint", "accurate", "overhead", "load", "scenes", "decoding", "cost", "kinds", "page")
+    known = (
+        "network",
+        "endpoint",
+        "accurate",
+        "overhead",
+        "load",
+        "scenes",
+        "decoding",
+        "cost",
+        "masks",
+        "kinds",
+        "embeddings",
+        "page",
+    )
     rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
@@ -55,8 +68,10 @@ def _tables(folder: Path) -> list[str]:
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
+        ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
         ("The page in a browser", ("page",), _page_table(rows["page"])),
+        ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -114,6 +129,14 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _embeddings_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (row.note, _ms(row.median_ms), _ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
+        for row in rows
+    ]
+    return _table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:
@@ -216,6 +239,32 @@ def _cost_table(rows: Sequence[Row]) -> list[str]:
         if row.estimate_ms is not None and row.cpu_s is not None
     ]
     return _table(("bundled model, one thread", "estimated s", "measured s", "estimate / measured"), body)
+
+
+def _masks_table(rows: Sequence[Row]) -> list[str]:
+    """Each way of asking beside the plain mask of the same picture."""
+    plain = {row.image: row for row in rows if row.note == "png"}
+    body = [
+        (
+            f"{row.image}, {_described(row)}, {row.note}",
+            f"{row.median_ms:.1f}",
+            f"{row.median_ms / (plain[row.image].median_ms or 1):.2f}",
+            f"{row.fastest_ms:.1f}",
+            "" if row.agreement is None else f"{100 * row.agreement:.5f}%",
+            "" if row.max_difference is None else f"{row.max_difference:.1e}",
+        )
+        for row in rows
+        if row.median_ms is not None and row.fastest_ms is not None
+    ]
+    header = (
+        "bundled model, one thread",
+        "ms",
+        "times png",
+        "fastest ms",
+        "as pixel by pixel",
+        "max difference of means",
+    )
+    return _table(header, body)
 
 
 def _kinds_table(rows: Sequence[Row]) -> list[str]:

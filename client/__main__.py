@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import requests
-
-from lseg_serve.client.lseg_client import ClientError, LSegClient
+from lseg_serve.client.errors import ClientError
+from lseg_serve.client.lseg_client import LSegClient
 from lseg_serve.client.printable import printable
 from lseg_serve.labelsets import LabelTextError, split_labels
 
@@ -16,7 +15,7 @@ from lseg_serve.labelsets import LabelTextError, split_labels
 def main() -> int:
     """Segment one image as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m client", description="Segment a photo with a running server.")
-    parser.add_argument("image", type=Path)
+    parser.add_argument("image", help="a file, or a URL")
     parser.add_argument("--labels", help="separated by commas, or a JSON list (default: the label set of the model)")
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
     parser.add_argument("--output", type=Path, default=Path("mask.png"), help="(default: %(default)s)")
@@ -29,8 +28,8 @@ def main() -> int:
         parser.error(str(error))
     try:
         with LSegClient(arguments.url, arguments.model) as client:
-            mask = client.segment(arguments.image.read_bytes(), labels, mode=arguments.mode)
-    except (ClientError, requests.RequestException, OSError) as error:
+            mask = client.segment(arguments.image, labels, mode=arguments.mode)
+    except ClientError as error:
         print(f"no mask: {error}", file=sys.stderr)
         return 1
     arguments.output.write_bytes(mask.png)

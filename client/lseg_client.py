@@ -1,64 +1,72 @@
-"""Requests to an LSeg server over HTTP, and the masks in its responses."""
+"""The client for programs with threads, or with none."""
 
 from __future__ import annotations
 
-import io
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from urllib.parse import urlsplit
+import threading
+import time
+from collections.abc import Mapping
+from typing import Literal, TypeVar, cast, overload
 
-import numpy as np
-import numpy.typing as npt
-import requests
-from PIL import Image
+from typing_extensions import Unpack
 
-from lseg_serve.client.printable import printable
+from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.errors import BadInput, ClientError
+from lseg_serve.client.images import ImageInput
+from lseg_serve.client.management import (
+    Description,
+    Worker,
+    asking_ready,
+    describing,
+    listing_workers,
+    pinging,
+    scaling,
+)
+from lseg_serve.client.masks import Mask
+from lseg_serve.client.messages import Done, Operation, Reply, Wait, advance
+from lseg_serve.client.report import Report
+from lseg_serve.client.retries import Retries
+from lseg_serve.client.segmenting import Labels, Options, Target, segmenting
+from lseg_serve.client.transport import Transport
 
-_WORKER_GONE = "Worker died."  # TorchServe's message
-_UNLABELLED = 255
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class ClientError(RuntimeError):
-    """The server refused a request, or what it sent is no mask. Holds the status and, if there is one, its message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {printable(message)}")
-        self.status = status
-
-
-@dataclass(frozen=True)
-class LegendEntry:
-    """What a pixel value of a mask means."""
-
-    index: int
-    name: str
-    color: str  # "#rrggbb"
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The mask of a response."""
-
-    png: bytes
-    indices: npt.NDArray[np.uint8]  # [H, W], 255 where unlabelled
-    legend: tuple[LegendEntry, ...]
-
-    def share(self, entry: LegendEntry) -> float:
-        """The share of pixels with this label."""
-        return float(np.mean(self.indices == entry.index))
+T = TypeVar("T")
 
 
 class LSegClient:
-    """One model at one server. Holds a pool of connections; each thread needs a client of its own."""
+    """One model at one server. May be used by several threads at once; close it, or use it in a `with` statement."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", model: str = "lseg", timeout: float = 600) -> None:
-        self._url = f"{url.rstrip('/')}/predictions/{model}"
-        self._timeout = timeout
-        self._session = session_for(url)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        model: str = "lseg",
+        timeout: float = 600,
+        *,
+        management_url: str | None = None,
+        retries: Retries | None = None,
+        max_concurrency: int = 8,
+        max_image_bytes: int = 100_000_000,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: where TorchServe answers predictions.
+            model: the model's name, or name/version.
+            timeout: seconds for one response, from the sending of the request to the last byte.
+            management_url: where TorchServe answers `describe`, `ready`, `workers` and `scale`. Needed for these where
+                `url` has another port than 8080; else it is port 8081 of the same host.
+            retries: how often a refused request is sent again.
+            max_concurrency: calls of `segment` that are under way at once; further ones wait.
+            max_image_bytes: of an image that is fetched by its URL.
+            headers: sent to the server with each request, such as `Authorization`.
+
+        Raises:
+            BadInput: one of them is not accepted.
+        """
+        self._target = Target(
+            url, model, management_url, timeout, retries or Retries(), max_image_bytes, dict(headers or {})
+        )
+        self._slots = threading.BoundedSemaphore(checked_concurrency(max_concurrency))
+        self._transport = Transport()
 
     def __enter__(self) -> LSegClient:
         return self
@@ -68,106 +76,135 @@ class LSegClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._transport.close()
+
+    @overload
+    def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["png"] = "png", **options: Unpack[Options]
+    ) -> Mask: ...
+
+    @overload
+    def segment(
+        self,
+        image: ImageInput,
+        labels: Labels = None,
+        *,
+        format: Literal["color", "overlay"],
+        **options: Unpack[Options],
+    ) -> Picture: ...
+
+    @overload
+    def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["json"], **options: Unpack[Options]
+    ) -> Report: ...
+
+    @overload
+    def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["npz"], **options: Unpack[Options]
+    ) -> Scores: ...
+
+    @overload
+    def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["zip"], **options: Unpack[Options]
+    ) -> Parts: ...
+
+    @overload
+    def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: str, **options: Unpack[Options]
+    ) -> Answer: ...
 
     def segment(
         self,
-        image: bytes,
-        labels: Sequence[str] | None = None,
+        image: ImageInput,
+        labels: Labels = None,
         *,
-        threshold: float = 0.0,
-        mode: str | None = None,
-    ) -> Mask:
-        """The mask of the image file `image`.
+        format: str = "png",  # noqa: A002 - the request's name of it
+        **options: Unpack[Options],
+    ) -> Answer:
+        """The segmentation of `image` by `labels`.
 
-        The defaults are the server's: the label set that was exported with the model, and its `mode`, which is fast or
-        accurate.
+        Args:
+            image: a path, a URL, the bytes of an image file, a Pillow image, or an array; see `images.encoded`.
+            labels: distinct texts, or one text that the server splits (docs/requests.md, "Labels"); None: the label set
+                that was exported with the model.
+            format: what is wanted: `png` is a `Mask`, `color` and `overlay` a `Picture`, `json` a `Report`, `npz`
+                `Scores`, and `zip` `Parts`.
+            options: mode, threshold, alpha, geometry, bands and range, as docs/requests.md has them. What is left out
+                is the server's default.
 
         Raises:
-            ClientError: the server refused the request, or what it sent is no mask.
-            requests.RequestException: there is no server, or it did not respond in time.
+            BadInput: the image cannot be read, or a value cannot be sent.
+            Refused: the server refused the request, also when it was asked again.
+            Unreachable: there is no server.
+            TimedOut: it did not answer within the time-out.
+            BadAnswer: what it sent is not what was asked for.
         """
-        fields = {"format": "png", "threshold": str(threshold)}
-        if labels is not None:
-            fields["labels"] = json.dumps(list(labels))
-        if mode is not None:
-            fields["mode"] = mode
-        response = self._post(image, fields)
-        if _lost_its_worker(response):
-            response = self._post(image, fields)
-        if not response.ok:
-            raise ClientError(response.status_code, _message(response))
-        return read_mask(response.content)
+        with self._slots:
+            return self._run(segmenting(self._target, image, labels, format, cast(Mapping[str, object], options)))
 
-    def _post(self, image: bytes, fields: dict[str, str]) -> requests.Response:
-        return self._session.post(self._url, data=fields, files={"image": image}, timeout=self._timeout)
+    def ping(self) -> None:
+        """Return if a server answers at all. That says nothing of the model: a TorchServe answers while models load.
+
+        Raises:
+            Unreachable: nobody answers.
+            TimedOut: nobody answers in time.
+        """
+        self._run(pinging(self._target))
+
+    def describe(self) -> Description:
+        """What the model says of itself. A worker answers it, after the requests before it.
+
+        Raises:
+            ClientError: see `segment`; BadAnswer also where no worker is ready.
+        """
+        return self._run(describing(self._target))
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers of the model, also while they load.
+
+        Raises:
+            ClientError: see `segment`; Refused with the status 404 where the model is not registered.
+        """
+        return self._run(listing_workers(self._target))
+
+    def ready(self) -> bool:
+        """Whether the model has workers, and all of them have loaded it; False where nobody answers.
+
+        Raises:
+            ClientError: what answers does not tell.
+        """
+        return self._run(asking_ready(self._target))
+
+    def scale(self, workers: int, *, seconds: float = 600) -> tuple[Worker, ...]:
+        """Give the model so many workers, and wait up to `seconds` until all of them are ready.
+
+        Raises:
+            ClientError: see `segment`; TimedOut where the workers are not ready in time.
+        """
+        return self._run(scaling(self._target, workers, seconds))
+
+    def _run(self, operation: Operation[T]) -> T:
+        outcome: Reply | Exception | None = None
+        while True:
+            step = advance(operation, outcome)
+            if isinstance(step, Done):
+                return cast(T, step.result)
+            outcome = None
+            if isinstance(step, Wait):
+                time.sleep(step.seconds)
+                continue
+            try:
+                outcome = self._transport.send(step)
+            except ClientError as error:
+                outcome = error
 
 
-def session_for(url: str) -> requests.Session:
-    """A session for requests to `url`. A proxy that the environment names cannot reach this machine's loopback."""
-    session = requests.Session()
-    session.trust_env = urlsplit(url).hostname not in _LOOPBACK
-    return session
-
-
-def _lost_its_worker(response: requests.Response) -> bool:
-    """Whether the worker was scaled down while it had the request. The request is worth a second try then.
-
-    TorchServe both queues such a request again and responds that its worker died. Which comes first is chance. The
-    status is 500, or that of the worker's last response before, such as 507. It is 413 where the system killed the
-    worker for its memory; the request would end the next worker as well.
-    """
-    return response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and _WORKER_GONE in response.text
-
-
-def read_mask(png: bytes) -> Mask:
-    """A mask from the bytes of its PNG.
+def checked_concurrency(number: int) -> int:
+    """`number`, if so many requests can be under way at once.
 
     Raises:
-        ClientError: they are no PNG with one index for each pixel, or its legend cannot be understood.
+        BadInput: it is less than 1.
     """
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            image.load()
-            indices, text = np.asarray(image), image.info.get("legend")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClientError(HTTPStatus.OK, f"the response is no PNG that can be read: {error}") from error
-    if indices.ndim != 2 or indices.dtype != np.uint8:
-        raise ClientError(HTTPStatus.OK, "the response is a PNG, but not of one index for each pixel")
-    return Mask(png, indices, _legend(text))
-
-
-def _legend(text: object) -> tuple[LegendEntry, ...]:
-    """The legend from the JSON in a PNG's text chunk."""
-    if text is None:
-        raise ClientError(HTTPStatus.OK, "the mask has no legend")
-    try:
-        entries = json.loads(str(text))
-    except (ValueError, RecursionError) as error:
-        raise ClientError(HTTPStatus.OK, f"the mask's legend is no JSON: {error}") from error
-    if not isinstance(entries, list):
-        raise ClientError(HTTPStatus.OK, f"the mask's legend is {_shortened(entries)}; expected: a list")
-    return tuple(_entry(entry) for entry in entries)
-
-
-def _entry(entry: object) -> LegendEntry:
-    match entry:
-        case {"index": int(index), "name": str(name), "color": str(color)} if 0 <= index < _UNLABELLED:
-            if not isinstance(index, bool) and re.fullmatch("#[0-9a-f]{6}", color):
-                return LegendEntry(index, name, color)
-    raise ClientError(
-        HTTPStatus.OK,
-        f"the mask's legend has the entry {_shortened(entry)}; expected: an index from 0 to {_UNLABELLED - 1}, a name, "
-        "and a color such as #00ff00",
-    )
-
-
-def _shortened(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)[:200]
-
-
-def _message(response: requests.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200] or response.reason
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise BadInput(f"max_concurrency is {number}; accepted: a whole number, 1 or more")
+    return number

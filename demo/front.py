@@ -59,7 +59,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     SCENE.write_bytes(draw_example())
     with LSegClient(options.url) as client:
-        mask = client.segment(SCENE.read_bytes(), _LABELS)
+        mask = client.segment(SCENE, _LABELS)
     assert not np.any(mask.indices == 255)
     side_by_side(Image.open(SCENE), mask).save(FRONT, quality=88)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import queue
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
 from tqdm import tqdm
 
-from lseg_serve.client import ClientError, LSegClient, Mask, session_for
+from lseg_serve.client import ClientError, LSegClient, Mask
 from lseg_serve.evaluation.errors import EvaluationError
 from lseg_serve.evaluation.journal import Journal, Record, cells_of
 from lseg_serve.evaluation.metrics import confusion_matrix
@@ -47,9 +45,9 @@ class Session:
 def check_server(server: Server) -> None:
     """Raise EvaluationError if no server responds."""
     try:
-        with session_for(server.url) as session:
-            session.get(f"{server.url.rstrip('/')}/ping", timeout=30)
-    except requests.RequestException as error:
+        with LSegClient(server.url, server.model) as client:
+            client.ping()
+    except ClientError as error:
         raise EvaluationError(f"no server responds at {server.url}: {error}") from error
 
 
@@ -64,11 +62,9 @@ def run(samples: Sequence[Sample], server: Server, journal: Journal, masks: Path
     """
     left = [sample for sample in samples if not journal.done(sample.name)]
     start = time.perf_counter()
-    clients: queue.SimpleQueue[LSegClient] = queue.SimpleQueue()
-    for _ in range(workers):
-        clients.put(LSegClient(server.url, server.model, server.timeout))
+    client = LSegClient(server.url, server.model, server.timeout, max_concurrency=workers)
     pool = ThreadPoolExecutor(workers)
-    futures = [pool.submit(_measured, sample, server, clients, masks) for sample in left]
+    futures = [pool.submit(_measured, sample, server, client, masks) for sample in left]
     try:
         _collect(futures, journal, total=len(samples))
     finally:
@@ -76,8 +72,7 @@ def run(samples: Sequence[Sample], server: Server, journal: Journal, masks: Path
         for future in futures:
             if future.done() and not future.cancelled() and not journal.done(future.result().name):
                 journal.add(future.result())
-        while not clients.empty():
-            clients.get().close()
+        client.close()
     return Session(len(left), time.perf_counter() - start)
 
 
@@ -96,8 +91,7 @@ def _collect(futures: Sequence[Future[Record]], journal: Journal, total: int) ->
                 raise EvaluationError(f"{failures} images failed one after another, the last with: {record.error}")
 
 
-def _measured(sample: Sample, server: Server, clients: queue.SimpleQueue[LSegClient], masks: Path) -> Record:
-    client = clients.get()
+def _measured(sample: Sample, server: Server, client: LSegClient, masks: Path) -> Record:
     try:
         truth = read_truth(sample.truth, sample.rule)
         image = sample.image.read_bytes()
@@ -111,12 +105,10 @@ def _measured(sample: Sample, server: Server, clients: queue.SimpleQueue[LSegCli
         return Record(sample.name, round(milliseconds, 1), cells_of(confusion))
     except ClientError as error:
         return Record(sample.name, error=str(error), status=error.status)
-    except (requests.RequestException, OSError, EvaluationError) as error:
+    except (OSError, EvaluationError) as error:
         return Record(sample.name, error=str(error))
     except (KeyError, TypeError, ValueError) as error:
         return Record(sample.name, error=f"the response is not a mask with a legend: {error!r}")
-    finally:
-        clients.put(client)
 
 
 def _check_legend(sample: Sample, mask: Mask) -> None:

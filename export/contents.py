@@ -17,7 +17,7 @@ from lseg_serve.model.weights import save_weights
 from lseg_serve.segmenter import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 
 _PROJECT = Path(__file__).parent.parent  # the package lseg_serve: the folders of the project under one name
-_PACKAGES = ("handler", "segmenter", "model", "labelsets")  # what runs in a worker
+_PACKAGES = ("handler", "segmenter", "model", "labelsets", "embeddings")  # what runs in a worker
 _CODE = (".py", ".txt")  # Gaudi's bridge reads lists of operators from text files
 
 
@@ -61,6 +61,8 @@ def _copy_code(folder: Path) -> None:
     _write_text(code / "__init__.py", (_PROJECT / "__init__.py").read_text(encoding="utf-8"))
     for package in _PACKAGES:
         for source in sorted(path for path in (_PROJECT / package).rglob("*") if path.suffix in _CODE):
+            if source.name == "__main__.py":  # a command of whoever operates the server, not of a worker
+                continue
             _write_text(code / source.relative_to(_PROJECT), source.read_text(encoding="utf-8"))
     shutil.copyfile(_PROJECT / "handler" / HANDLER_FILE, folder / HANDLER_FILE)
 

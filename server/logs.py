@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lseg_serve.server.errors import ServerError
+from lseg_serve.server.errors import StartFailedError
 
 _WORKERS, _FRONTEND, CONSOLE = "model_log.log", "ts_log.log", "console.log"
 _SETTLE_POLLS = 20
@@ -37,24 +37,24 @@ class Logs:
         for old in self.folder.glob("*.log"):
             old.unlink()
 
-    def failure(self, what: str) -> ServerError:
+    def failure(self, what: str) -> StartFailedError:
         """The error for a start that failed: what failed, the last lines of the log, and where the rest is."""
         lines = self._lines(_WORKERS) or self._lines(_FRONTEND) or self._lines(CONSOLE)
-        return ServerError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+        return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
 
-    def console_failure(self, what: str) -> ServerError:
+    def console_failure(self, what: str) -> StartFailedError:
         """The error for a TorchServe that ended: what it printed last, or else wrote into its log."""
         lines = self._lines(CONSOLE) + self._lines(_FRONTEND)
-        return ServerError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+        return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
 
-    def worker_failure(self, what: str) -> ServerError:
+    def worker_failure(self, what: str) -> StartFailedError:
         """The error for a worker that ended while it loaded: its last error, then where the whole log is."""
         self._settle()
         lines = [_PREFIX.sub("", line) for line in self._lines(_WORKERS)]
         error = last_error(lines)
         if error is None:
             return self.failure(what)
-        return ServerError(f"{what}: {error}\nits whole log: {self.folder / _WORKERS}")
+        return StartFailedError(f"{what}: {error}\nits whole log: {self.folder / _WORKERS}")
 
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name

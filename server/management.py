@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import requests
-
-from lseg_serve.client import session_for
+from lseg_serve.client import ClientError, LSegClient, TimedOut, Unreachable
 from lseg_serve.server.errors import ServerError
 
 _SECONDS = 30
@@ -35,16 +33,16 @@ def describe(url: str, model: str) -> Model | None:
     Raises:
         ServerError: the API refuses to tell.
     """
-    with session_for(url) as session:
+    with LSegClient(model=model, timeout=_SECONDS, management_url=url) as client:
         try:
-            response = session.get(f"{url}/models/{model}", timeout=_SECONDS)
-        except (requests.ConnectionError, requests.Timeout):
+            workers = client.workers()
+        except (Unreachable, TimedOut):
             return None
-    if response.status_code == HTTPStatus.NOT_FOUND:
-        return Model(registered=False)
-    if not response.ok:
-        raise ServerError(
-            f"the management port {url} answers {response.status_code} to the question whether {model} is ready: "
-            f"{response.text[:200].strip()}; accepted: a server without tokens (disable_token_authorization=true)"
-        )
-    return Model(registered=True, workers=tuple(response.json()[0]["workers"]))
+        except ClientError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return Model(registered=False)
+            raise ServerError(
+                f"the management port {url} does not tell whether {model} is ready: {error}; "
+                "accepted: a server without tokens (disable_token_authorization=true)"
+            ) from error
+    return Model(registered=True, workers=tuple(worker.model_dump() for worker in workers))

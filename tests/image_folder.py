@@ -34,7 +34,7 @@ import requests
 import tifffile
 from PIL import Image, ImageOps
 
-from lseg_serve.client import session_for
+from lseg_serve.client import on_loopback
 
 _FIRST = 100
 _MOST_GROWTH = 50_000_000  # bytes
@@ -63,7 +63,8 @@ def main() -> int:
     arguments = parser.parse_args()
     files = sorted(path for path in arguments.folder.rglob("*") if path.is_file())
     findings, memory = Findings(), list[int]()
-    with session_for(arguments.url) as session:
+    with requests.Session() as session:
+        session.trust_env = not on_loopback(arguments.url)
         model = urlsplit(arguments.url).path.rpartition("/")[2]
         description = f"{arguments.management}/models/{model}"
         before = _worker(session, description)

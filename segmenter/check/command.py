@@ -22,7 +22,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="a model-config.yaml; without it, the defaults and any device")
     parser.add_argument("--model", type=Path, help="an exported model or a checkpoint; without it, the bundled model")
     parser.add_argument("--requests", type=int, default=200, help="random requests after warm-up (default: 200)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="a file for the report as JSON")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="the report as JSON: in a file, or alone, in place of the text; no file is `-`",
+    )
     parser.add_argument(
         "--variants", default="all", help=f"other settings to try on a Gaudi: all, none, or of {', '.join(VARIANTS)}"
     )
@@ -46,7 +52,11 @@ def run(options: argparse.Namespace) -> bool:
     segmenter = Segmenter.load(model, config, most_images=batch_size)
     on_cpu = Segmenter.load(model, config.replaced(device="cpu"))
     report = check_device(segmenter, on_cpu, options.requests, batch_size, variants)
+    as_json = json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    if options.json == "-":
+        sys.stdout.write(as_json)
+        return report.passed
     sys.stdout.write("\n".join(report.lines()) + "\n")
     if options.json is not None:
-        options.json.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        Path(options.json).write_text(as_json, encoding="utf-8")
     return report.passed

@@ -17,8 +17,7 @@ the second step needs the scores of only a few pixels of the first, and the firs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import cv2
@@ -28,14 +27,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap, Rule, ScoreMap, positions
+from lseg_serve.segmenter.masks.axes import Axis, Places, Shares, resized_axis
+from lseg_serve.segmenter.masks.score_maps import ScoreMap, resizing_steps
 
 # NumPy selects, counts and compares here, because it does that several times faster than torch.
 Labels = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int32]  # enough, as no map has 2 ** 31 pixels; int64 would take twice the bytes
-Shares = npt.NDArray[np.float32]
+Chosen = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
-
 # Pixels are blended in parts of this many elements at a time: 2 MB of float32.
 PART_ELEMENTS = 500_000
 _NEIGHBOURS = 4
@@ -49,14 +47,6 @@ class TooMixedError(Exception):
     """Neighbouring pixels differ so often that resizing the whole map is faster."""
 
 
-@dataclass(frozen=True)
-class Axis:
-    """How rows (or columns) are resized: each of T target rows is a blend of two neighbouring source rows."""
-
-    neighbours: Places  # [T, 2]: the two source rows; at the end twice the same
-    weights: Shares  # [T, 2], 0..1, which sum to 1
-
-
 class Labelled(Protocol):
     """A score map [K, H, W]: its labels are there already, its scores are computed for the pixels that are needed."""
 
@@ -67,6 +57,22 @@ class Labelled(Protocol):
 
         Returns a table of scores float32 [M, K], and for each of `pixels` its row in that table [...].
         """
+        ...
+
+
+class Judge(Protocol):
+    """Decides which pixels keep their label, while a map is resized."""
+
+    def cells(self, labels: Labels, mixed: Chosen, mask: Labels) -> Chosen:
+        """Judge the pixels of all cells but the `mixed` ones [h, w], in the `mask` [H, W] itself.
+
+        A cell lies between a pixel of the source and the next ones, and is mixed where their `labels` [h, w] differ.
+        Returns those of the mixed cells [h, w] whose pixels have to be blended.
+        """
+        ...
+
+    def pixels(self, scores: Tensor, best: Tensor, labels: Labels) -> Labels:
+        """What becomes of the `labels` [N] of blended pixels, with `scores` [K, N], which it may change, `best` [N]."""
         ...
 
 
@@ -107,8 +113,11 @@ class Blended:
         *,
         part_elements: int = PART_ELEMENTS,
         blend_cost: float = BLEND_COST,
+        judge: Judge | None = None,
     ) -> None:
         """Find the labels of all pixels; only pixels between differing neighbours need their `count` scores.
+
+        `judge` decides which of them keep their labels.
 
         Raises:
             TooMixedError: so many pixels need their scores that resizing the whole map is faster.
@@ -120,12 +129,16 @@ class Blended:
         self._above_below = np.repeat(rows.neighbours * np.int32(width), 2, axis=1)
         self._left_right = np.tile(columns.neighbours, 2)
         self._down, self._across = np.repeat(rows.weights, 2, axis=1), np.tile(columns.weights, 2)
-        mixed = self._nearest(_mixed(source.labels))
-        if np.count_nonzero(mixed) * (count + blend_cost) > mixed.size * count:
+        mixed = _mixed(source.labels)
+        if self._count(mixed) * (count + blend_cost) > len(rows.weights) * len(columns.weights) * count:
             raise TooMixedError
         self.labels = self._nearest(source.labels)
-        for pixels in _parts(mixed, count, part_elements):
-            _, self.labels.reshape(-1)[pixels] = best_labels(_transposed(self._blends(pixels)))
+        if judge is not None:
+            mixed = judge.cells(source.labels, mixed, self.labels)
+        for pixels in _parts(self._nearest(mixed), count, part_elements):
+            scores = _transposed(self._blends(pixels))
+            best, labels = best_labels(scores)
+            self.labels.reshape(-1)[pixels] = labels if judge is None else judge.pixels(scores, best, labels)
 
     def scores(self, pixels: Places) -> tuple[Tensor, Places]:
         """See `Labelled`. A pixel that is asked for several times is blended once."""
@@ -142,34 +155,49 @@ class Blended:
         table, places = self._source.scores(neighbours)
         return _bags(places, table, weights)
 
+    def _count(self, cells: Chosen) -> int:
+        """How many pixels of the target lie in the chosen `cells` [h, w], each between a pixel and the next ones."""
+        height, width = cells.shape
+        pixels = (
+            np.bincount(self._first_rows, minlength=height) @ cells @ np.bincount(self._first_columns, minlength=width)
+        )
+        return int(pixels)
+
     def _nearest(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """`values` [h, w] of the source at the target's size: each pixel takes the value of its first neighbour."""
         return values.take(self._first_columns, axis=1).take(self._first_rows, axis=0)
 
 
 def blended_labels(
-    scores: ScoreMap, *, part_elements: int = PART_ELEMENTS, blend_cost: float = BLEND_COST
+    scores: ScoreMap,
+    *,
+    part_elements: int = PART_ELEMENTS,
+    blend_cost: float = BLEND_COST,
+    judge: Judge | None = None,
 ) -> Labels | None:
     """The labels [H, W] of a map that was resized once or more; None for any other map.
 
     A pixel's label is the first one with the highest score. The result is None, too, where resizing the whole map is
-    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label.
+    faster, which is decided by `blend_cost`. `part_elements` bounds the memory taken, and changes no label. `judge`
+    judges the labels of the last step that changes the size.
     """
-    steps: list[ResizedScoreMap] = []
-    while isinstance(scores, ResizedScoreMap):
-        steps.append(scores)
-        scores = scores.source
-    if not steps or not isinstance(scores, DenseScoreMap):
+    chain = resizing_steps(scores)
+    if chain is None:
         return None
-    labelled: Labelled = Given(scores.scores)
+    source, steps = chain
+    labelled: Labelled = Given(source.scores)
     try:
-        for step in reversed(steps):
-            height, width = labelled.labels.shape
-            if (height, width) != (step.height, step.width):
-                rows, columns = _axis(height, step.height, step.rule), _axis(width, step.width, step.rule)
-                labelled = Blended(
-                    labelled, len(scores.scores), rows, columns, part_elements=part_elements, blend_cost=blend_cost
-                )
+        for step in steps:
+            _, height, width = step.source.shape
+            labelled = Blended(
+                labelled,
+                len(source.scores),
+                resized_axis(height, step.height, step.rule),
+                resized_axis(width, step.width, step.rule),
+                part_elements=part_elements,
+                blend_cost=blend_cost,
+                judge=judge if step is steps[-1] else None,
+            )
     except TooMixedError:
         return None
     return labelled.labels
@@ -198,7 +226,7 @@ def _transposed(table: Tensor) -> Tensor:
     return torch.from_numpy(cv2.transpose(table.numpy())).view(table.shape[1], table.shape[0])
 
 
-def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
+def _mixed(labels: Labels) -> Chosen:
     """Whether a pixel of `labels` [H, W], the next one in its row and the two below them differ: [H, W]."""
     across = labels[:, 1:] != labels[:, :-1]
     mixed = np.zeros(labels.shape, dtype=np.bool_)
@@ -208,7 +236,7 @@ def _mixed(labels: Labels) -> npt.NDArray[np.bool_]:
     return mixed
 
 
-def _parts(chosen: npt.NDArray[np.bool_], count: int, elements: int) -> Iterator[Places]:
+def _parts(chosen: Chosen, count: int, elements: int) -> Iterator[Places]:
     """The places [N] of the `chosen` pixels [H, W], counted row by row.
 
     They come in parts, so that the `count` scores of a part have at most about `elements` elements.
@@ -233,12 +261,3 @@ def _distinct(values: Places) -> tuple[Places, Places]:
     seen[local.ravel()] = True
     distinct = np.flatnonzero(seen).astype(np.int32)
     return distinct + least, (np.cumsum(seen, dtype=np.int32) - 1).take(local)
-
-
-@lru_cache(maxsize=64)
-def _axis(source: int, target: int, rule: Rule) -> Axis:
-    where = positions(source, target, rule).numpy()
-    first = where.astype(np.int32)
-    share = (where - first).astype(np.float32)
-    neighbours = np.stack([first, np.minimum(first + 1, source - 1)], axis=1)
-    return Axis(neighbours, np.stack([1 - share, share], axis=1))

@@ -10,16 +10,19 @@ import torch
 from torch import Tensor
 
 from lseg_serve.segmenter.masks.blending import best_labels, blended_labels
+from lseg_serve.segmenter.masks.cells import CellJudge, worth_cells
+from lseg_serve.segmenter.masks.confidence import UNLABELLED, Tally
 from lseg_serve.segmenter.masks.score_maps import (
     MOST_STRIP_ELEMENTS,
     DenseScoreMap,
     ResizedScoreMap,
     ScoreMap,
+    resizing_steps,
     strips,
 )
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 
-UNLABELLED = 255
+__all__ = ["UNLABELLED", "Mask", "bucket_logits", "make_mask", "mask_by_strips"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Mask:
     mean_scores: npt.NDArray[np.float64] | None  # [K]: mean softmax over the label's pixels; 0 if it has none
 
 
-def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ScoreMap:
+def bucket_logits(scores: Tensor, bucket: Bucket, height: int, width: int) -> ResizedScoreMap:
     """Logits [K, height, width] at the image's size, from the network's `scores` float32 [K, h, w].
 
     The scores have half the bucket's size. They are resized to the bucket with aligned corners, as lang-seg's last
@@ -46,15 +49,20 @@ def make_mask(logits: ScoreMap, *, threshold: float = 0.0, with_scores: bool = F
     """The mask of `logits` [K, H, W]: each pixel gets the label with the highest logit.
 
     A pixel is unlabelled where that label's softmax is below `threshold` (0..1). The softmax is that of the logits
-    divided by `temperature`. It costs more than all the rest, so it is computed only for a threshold or mean scores.
+    divided by `temperature`, and is computed only for a threshold or mean scores.
 
     The labels come from `blended_labels`, which is faster for most masks, or else from the resized logits. The two
     round differently, so two nearly equal labels may change places. Which of the two is taken depends on `logits`
-    alone: a threshold or mean scores change no label.
+    alone: a threshold or mean scores change no label. `masks.cells` says how exact both are in a map that was enlarged.
     """
-    labels = blended_labels(logits)
-    if labels is not None and threshold <= 0 and not with_scores:
-        return Mask(labels, None)
+    tally = Tally(logits.shape[0], threshold=threshold, with_scores=with_scores, temperature=temperature)
+    chain = resizing_steps(logits)
+    judge = None
+    if tally.needed and chain is not None and chain[1] and worth_cells(chain[1][-1]):
+        judge = CellJudge(chain[1][-1], tally)
+    labels = blended_labels(logits, judge=judge)
+    if labels is not None and (judge is not None or not tally.needed):
+        return Mask(labels, tally.mean_scores)
     return mask_by_strips(logits, labels, threshold=threshold, with_scores=with_scores, temperature=temperature)
 
 
@@ -73,20 +81,14 @@ def mask_by_strips(
     """
     count, height, width = logits.shape
     indices = np.empty((height, width), dtype=np.uint8)
-    sums, counts = np.zeros(count), np.zeros(count)
+    tally = Tally(count, threshold=threshold, with_scores=with_scores, temperature=temperature)
     for top, strip in strips(logits, strip_elements):
         known = None if labels is None else labels[top : top + strip.shape[1]]
         best, chosen = best_labels(strip) if known is None else (_scores_of(known, strip), known)
-        if threshold > 0 or with_scores:
-            if temperature != 1:
-                best, strip = best / temperature, strip.div_(temperature)
-            confidence = torch.exp(best - torch.logsumexp(strip, dim=0)).numpy()
-            sure = confidence >= threshold
-            sums += np.bincount(chosen[sure], weights=confidence[sure], minlength=count)
-            counts += np.bincount(chosen[sure], minlength=count)
-            chosen = np.where(sure, chosen, UNLABELLED)
+        if tally.needed:
+            chosen = tally.judged(strip, best, chosen)
         indices[top : top + len(chosen)] = chosen
-    return Mask(indices, sums / np.maximum(counts, 1) if with_scores else None)
+    return Mask(indices, tally.mean_scores)
 
 
 def _scores_of(labels: npt.NDArray[np.uint8], scores: Tensor) -> Tensor:

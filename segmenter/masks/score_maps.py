@@ -134,6 +134,17 @@ class SummedScoreMap:
         return total
 
 
+def resizing_steps(scores: ScoreMap) -> tuple[DenseScoreMap, list[ResizedScoreMap]] | None:
+    """The map that `scores` was resized from, and the steps that changed its size; None where it was never resized."""
+    steps: list[ResizedScoreMap] = []
+    while isinstance(scores, ResizedScoreMap):
+        steps.append(scores)
+        scores = scores.source
+    if not steps or not isinstance(scores, DenseScoreMap):
+        return None
+    return scores, [step for step in reversed(steps) if step.source.shape != step.shape]
+
+
 def strips(scores: ScoreMap, most_elements: int = MOST_STRIP_ELEMENTS) -> Iterator[tuple[int, Tensor]]:
     """The whole map from top to bottom, as pairs (first row, strip [K, rows, W]).
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.client import read_mask
 from lseg_serve.segmenter import Segmenter
 from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT

@@ -143,7 +143,7 @@ def test_the_command_takes_other_ports(archive: Path, tmp_path: Path) -> None:
     finally:
         stop = _server(tmp_path / "a folder", "stop")
     assert "server stopped" in stop.stdout
-    assert second.returncode == 1
+    assert second.returncode == 3
     for option, port in ports.items():
         assert f"127.0.0.1:{port} already" in second.stderr
         assert f"{option} PORT" in second.stderr
@@ -162,7 +162,7 @@ def test_a_run_folder_too_deep_for_sockets_is_refused_at_once(length: int, refus
     with TemporaryDirectory(dir="/tmp") as short:
         folder = Path(short) / ("é" + "x" * (length - len(f"{short}/é".encode())))
         run = _server(folder, "start", "--model-store", str(tmp_path / "nowhere"))
-        assert run.returncode == 1
+        assert run.returncode == 3
         assert ("1 bytes too long for the workers' sockets" in run.stderr) == refused, run.stderr
 
 

@@ -152,7 +152,7 @@ def test_what_fails_is_recorded_reported_and_tried_again(
     with Image.open(odd) as image:
         Image.new("L", image.size, 151).save(truths / f"{odd.stem}.png")
     output = tmp_path / "out"
-    assert main(_command(own, ade20k_server, output)) == 1
+    assert main(_command(own, ade20k_server, output)) == 5
     assert "3 images failed; the same command tries them again" in capsys.readouterr().err
     figures = _figures(output)
     assert figures["images"] == IMAGES - 3
@@ -161,13 +161,13 @@ def test_what_fails_is_recorded_reported_and_tried_again(
     assert "holds the value 151" in figures["failed"][odd.stem]["error"]
     assert f"of {IMAGES} images 3 failed" in (output / "report.html").read_text()
     broken.write_bytes(whole)
-    assert main(_command(own, ade20k_server, output)) == 1
+    assert main(_command(own, ade20k_server, output)) == 5
     assert set(_figures(output)["failed"]) == {other.stem, odd.stem}
 
 
 def test_a_model_without_the_published_labels_is_found_out(server: LocalServer, data: Path, tmp_path: Path) -> None:
     """The server's own label set is another one, and a request cannot name "screen" twice."""
-    assert main(_command(data, server, tmp_path, "--labels", "ade20k-published", "--limit", "2")) == 1
+    assert main(_command(data, server, tmp_path, "--labels", "ade20k-published", "--limit", "2")) == 5
     (failure, *_) = _figures_of_failures(tmp_path).values()
     assert "the response has other labels ('sky' in place of 'wall')" in failure["error"]
     assert "python -m export --labels" in failure["error"]
@@ -182,7 +182,7 @@ def test_a_model_that_is_not_served_stops_the_run(
     server: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_ade20k(tmp_path, {"validation": 25})
-    assert main(_command(tmp_path, server, tmp_path / "out", "--model", "absent")) == 1
+    assert main(_command(tmp_path, server, tmp_path / "out", "--model", "absent")) == 3
     assert "20 images failed one after another, the last with: 404" in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.client import read_mask
 from lseg_serve.segmenter import Config, Segmenter
 from lseg_serve.segmenter.devices import CpuDevice
 from tests.conftest import PROJECT

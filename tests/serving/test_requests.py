@@ -19,8 +19,7 @@ import requests
 import tifffile
 from PIL import Image
 
-from lseg_serve.client import LSegClient
-from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.client import LSegClient, read_mask
 from lseg_serve.segmenter import Segmenter
 from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT

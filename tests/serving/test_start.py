@@ -110,7 +110,7 @@ def test_a_worker_that_fails_to_load_says_why_in_the_first_line(message: str, tm
     run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
     assert run.returncode == 1
     lines = run.stderr.splitlines()
-    assert f"server not started: the model lseg did not load: {message}" in lines
+    assert f"python -m server start: error: server not started: the model lseg did not load: {message}" in lines
     assert lines[-1] == f"its whole log: {tmp_path / 'run' / 'logs' / 'model_log.log'}"
     assert LocalServer(tmp_path / "run").process() is None
 
@@ -143,7 +143,7 @@ def test_a_damaged_archive_is_named_with_the_reason(tmp_path: Path) -> None:
     ):
         archive.write_bytes(content)
         run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
-        assert run.returncode == 1
+        assert run.returncode == 3
         assert reason in run.stderr
         assert "python -m export" in run.stderr
         assert len(run.stderr.splitlines()) == 2, "the second line says where the logs are"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lseg_serve.client.lseg_client import read_mask
+from lseg_serve.client import read_mask
 from lseg_serve.server import Addresses
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses

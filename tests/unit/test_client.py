@@ -5,32 +5,21 @@ from __future__ import annotations
 import io
 import json
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from lseg_serve.client import ClientError, LegendEntry, LSegClient
+from lseg_serve.client import BadAnswer, ClientError, LegendEntry, LSegClient, Refused
 from lseg_serve.client.__main__ import main
+from tests.support.scripted import Scripted, serving
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A response of the server below."""
-
-    status: int
-    body: bytes
-
-
-def _torchserve_error(message: str, status: int = 500) -> Reply:
+def _torchserve_error(message: str, status: int = 500, **headers: str) -> Scripted:
     """TorchServe's own error: not the JSON of the handler."""
-    return Reply(status, json.dumps({"code": status, "type": "InternalServerException", "message": message}).encode())
+    body = json.dumps({"code": status, "type": "InternalServerException", "message": message}).encode()
+    return Scripted(status, body, headers)
 
 
 INDICES = [[0, 0, 0], [1, 1, 255]]
@@ -52,100 +41,56 @@ def _mask_png(legend: str | None = None, mode: str = "P") -> bytes:
     return buffer.getvalue()
 
 
-MASK = Reply(200, _mask_png(json.dumps([CAT, JAPAN])))
-WORKER_DIED = _torchserve_error("Worker died.")
-
-
-@dataclass
-class Scripted:
-    """A server that sends `replies` in turn, and what was asked of it."""
-
-    replies: list[Reply]
-    url: str = ""
-    paths: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-
-
-@contextmanager
-def _serving(*replies: Reply) -> Iterator[Scripted]:
-    scripted = Scripted(list(replies))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the standard library's name
-            scripted.paths.append(self.path)
-            scripted.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = scripted.replies[len(scripted.paths) - 1]
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
-            """Nothing: a test has no use for an access log."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        scripted.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield scripted
-        finally:
-            server.shutdown()
-            thread.join()
+MASK = Scripted(200, _mask_png(json.dumps([CAT, JAPAN])))
 
 
 def test_a_mask_comes_with_its_legend() -> None:
-    with _serving(MASK) as server, LSegClient(f"{server.url}/", "other") as client:
+    with serving(MASK) as server, LSegClient(f"{server.url}/", "other") as client:
         mask = client.segment(b"image bytes", ["cat", "日本"], threshold=0.25, mode="accurate")
     assert mask.png == MASK.body
     np.testing.assert_array_equal(mask.indices, INDICES)
     assert mask.legend == (LegendEntry(0, "cat", "#ff0000"), LegendEntry(1, "日本", "#00ff00"))
     assert [mask.share(entry) for entry in mask.legend] == [pytest.approx(3 / 6), pytest.approx(2 / 6)]
-    assert server.paths == ["/predictions/other"]
+    assert [asked.path for asked in server.asked] == ["/predictions/other"]
     for part in (b"image bytes", json.dumps(["cat", "日本"]).encode(), b"0.25", b"accurate"):
-        assert part in server.bodies[0]
-
-
-@pytest.mark.parametrize("status", [500, 503, 507])
-def test_a_request_that_lost_its_worker_is_sent_once_more(status: int) -> None:
-    with _serving(_torchserve_error("Worker died.", status), MASK) as server, LSegClient(server.url) as client:
-        assert client.segment(b"image", ["cat"]).png == MASK.body
-    boundaries = [body.partition(b"\r\n")[0] for body in server.bodies]
-    first, second = (body.replace(boundary, b"") for body, boundary in zip(server.bodies, boundaries, strict=True))
-    assert first == second, "the second try is the same request"
-
-
-def test_a_request_that_lost_its_worker_twice_is_an_error() -> None:
-    with (
-        _serving(WORKER_DIED, WORKER_DIED) as server,
-        LSegClient(server.url) as client,
-        pytest.raises(ClientError, match="Worker died") as raised,
-    ):
-        client.segment(b"image", ["cat"])
-    assert raised.value.status == 500
-    assert len(server.paths) == 2
+        assert part in server.asked[0].body
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (_torchserve_error("something else"), "500: .*something else"),
-        (_torchserve_error("no worker", 503), "503: .*no worker"),
-        (_torchserve_error("Worker died.", 413), "413: .*Worker died"),
-        (Reply(415, json.dumps({"error": {"message": "not an image"}}).encode()), "415: not an image"),
-        (Reply(404, b""), "404: Not Found"),
+        (_torchserve_error("something else"), "500: something else"),
+        (_torchserve_error("Worker died.", 413), "413: Worker died"),
+        (Scripted(415, json.dumps({"error": {"message": "not an image"}}).encode()), "415: not an image"),
+        (Scripted(404), "404: Not Found"),
+        (Scripted(413), r"413: the request is larger than the server accepts \(max_request_size"),
+        (Scripted(302, headers={"Location": "/"}), "302: Found"),
+        (Scripted(500, b"[" * 100_000), r"500: \[\[\["),
+        (Scripted(400, b'{"error": {"message": {}}}'), "400: "),
     ],
-    ids=["500", "503", "worker killed for its memory", "415", "404"],
+    ids=["500", "worker killed for its memory", "415", "404", "413", "302", "deep", "no text"],
 )
-def test_any_other_error_is_reported_at_once(reply: Reply, message: str) -> None:
+def test_any_other_error_is_reported_at_once(reply: Scripted, message: str) -> None:
     with (
-        _serving(reply, MASK) as server,
+        serving(reply, MASK) as server,
         LSegClient(server.url) as client,
-        pytest.raises(ClientError, match=message) as raised,
+        pytest.raises(Refused, match=message) as raised,
     ):
         client.segment(b"image", ["cat"])
     assert raised.value.status == reply.status
-    assert len(server.paths) == 1
+    assert len(server.asked) == 1
+
+
+def test_a_refusal_says_which_field_is_at_fault() -> None:
+    error = {"code": 400, "type": "invalid_labels", "message": "label 'cat' is given twice", "field": "labels"}
+    with (
+        serving(Scripted(400, json.dumps({"error": error}).encode())) as server,
+        LSegClient(server.url) as client,
+        pytest.raises(Refused) as raised,
+    ):
+        client.segment(b"image", ["cat", "cat"])
+    found = raised.value
+    assert (found.status, found.type, found.message, found.field) == tuple(error.values())
 
 
 @pytest.mark.parametrize("text", ["cat,dog", "cat\u3001dog", '["cat", "dog"]', "\ufeffcat\ndog"])
@@ -153,11 +98,11 @@ def test_the_command_takes_labels_as_a_request_does(
     text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.png").write_bytes(MASK.body)
-    with _serving(MASK) as server:
+    with serving(MASK) as server:
         options = ["--labels", text, "--url", server.url, "--output", str(tmp_path / "mask.png")]
         monkeypatch.setattr(sys, "argv", ["client", str(tmp_path / "x.png"), *options])
         assert main() == 0
-    assert b'["cat", "dog"]' in server.bodies[0]
+    assert b'["cat", "dog"]' in server.asked[0].body
     assert "mask.png: 3x2" in capsys.readouterr().out
 
 
@@ -201,15 +146,18 @@ def test_the_command_refuses_labels_that_are_none_before_it_asks(
 )
 def test_what_is_no_mask_is_an_error_in_words(body: bytes, message: str) -> None:
     with (
-        _serving(Reply(200, body)) as server,
+        serving(Scripted(200, body)) as server,
         LSegClient(server.url) as client,
-        pytest.raises(ClientError, match=message),
+        pytest.raises(BadAnswer, match=message),
     ):
         client.segment(b"image", ["cat"])
 
 
 def test_a_newer_server_may_say_more_of_a_label() -> None:
-    with _serving(Reply(200, _mask_png(json.dumps([{**CAT, "area": 3}])))) as server, LSegClient(server.url) as client:
+    with (
+        serving(Scripted(200, _mask_png(json.dumps([{**CAT, "area": 3}])))) as server,
+        LSegClient(server.url) as client,
+    ):
         assert client.segment(b"image").legend == (LegendEntry(0, "cat", "#ff0000"),)
 
 
@@ -219,7 +167,7 @@ def test_the_terminal_does_not_obey_a_label(
     image = tmp_path / "image.png"
     image.write_bytes(b"image")
     name = "cat\x1b]0;title\x07\x1b[2J\u202etac\r\n 日本 👩\u200d👧\ud800"
-    with _serving(Reply(200, _mask_png(json.dumps([{**CAT, "name": name}])))) as server:
+    with serving(Scripted(200, _mask_png(json.dumps([{**CAT, "name": name}])))) as server:
         arguments = ["client", str(image), "--url", server.url, "--output", str(tmp_path / "mask.png")]
         monkeypatch.setattr(sys, "argv", arguments)
         assert main() == 0
@@ -229,7 +177,7 @@ def test_the_terminal_does_not_obey_a_label(
 
 
 def test_the_terminal_does_not_obey_an_error() -> None:
-    reply = Reply(400, json.dumps({"error": {"message": "label '\x1b[2J'"}}).encode())
-    with _serving(reply) as server, LSegClient(server.url) as client, pytest.raises(ClientError) as raised:
+    reply = Scripted(400, json.dumps({"error": {"message": "label '\x1b[2J'"}}).encode())
+    with serving(reply) as server, LSegClient(server.url) as client, pytest.raises(ClientError) as raised:
         client.segment(b"image", ["cat"])
     assert str(raised.value) == r"400: label '\x1b[2J'"

@@ -364,16 +364,15 @@ def test_the_defaults_are_those_of_the_bundled_file() -> None:
     assert Config.from_file(MODEL_CONFIG) == Config()
 
 
-def test_the_command_writes_the_keys_into_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_the_keys_into_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nof yesterday\n{table.END}\nafter\n", encoding="utf-8")
-    monkeypatch.setattr("sys.argv", ["segmenter", "configuration", str(page)])
-    main()
+    assert main(["configuration", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| `max_labels` | a whole number from 1 to 255 | `255` |" in text
     assert "of yesterday" not in text
     page.write_text("no markers", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"page\.md: the page has no table; accepted: "):
-        main()
+    assert main(["configuration", str(page)]) == 3
+    assert "page.md: the page has no table; accepted: " in capsys.readouterr().err

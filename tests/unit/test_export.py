@@ -106,8 +106,10 @@ def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
 
 def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.ZipFile]) -> None:
     _, archive = exported
-    for package in ("model", "segmenter", "handler", "labelsets"):
-        for source in (one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt")):
+    for package in ("model", "segmenter", "handler", "labelsets", "embeddings"):
+        for source in (
+            one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt") and one.name != "__main__.py"
+        ):
             assert archive.read(f"lseg_serve/{source.relative_to(PROJECT).as_posix()}") == source.read_bytes()
     assert archive.read("lseg_handler.py") == archive.read("lseg_serve/handler/lseg_handler.py")
 
@@ -250,11 +252,10 @@ def test_tensors_that_are_no_part_of_lseg_are_dropped_only_where_asked(
 
 
 def test_the_command_takes_both_options_and_refuses_in_one_line(
-    options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: Options, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["export", str(options.checkpoint), "--tensors", "ema", "--ignore-extra"]
-    monkeypatch.setattr("sys.argv", [*command, "--output", str(options.output)])
-    assert main() == 1
+    command = [str(options.checkpoint), "--tensors", "ema", "--ignore-extra", "--output", str(options.output)]
+    assert main(command) == 3
     assert capsys.readouterr().err.endswith(f"{options.checkpoint}: tensors is 'ema'; accepted: 'state_dict.net'\n")
     assert not _left(options)
 

@@ -157,7 +157,7 @@ def test_the_command_ends_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "page.ckpt").write_text("\r\n" + QUOTA, encoding="utf-8")
     command = [sys.executable, "-m", "export", str(tmp_path / "page.ckpt"), "--output", str(tmp_path / "store")]
     run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
+    assert run.returncode == 3
     assert "page.ckpt: not a checkpoint but an HTML page (Google Drive - Quota exceeded)" in run.stderr
     assert "Traceback" not in run.stderr
     assert not (tmp_path / "store").exists()

@@ -121,7 +121,7 @@ def test_another_file_is_refused_by_its_hash(content: bytes, tmp_path: Path) -> 
 
 
 def test_nothing_there_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", "ade20k", "--data", str(tmp_path)]) == 1
+    assert main(["prepare", "ade20k", "--data", str(tmp_path)]) == 3
     assert "add --download, or fetch http://data.csail.mit.edu" in capsys.readouterr().err
 
 

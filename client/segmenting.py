@@ -1,0 +1,136 @@
+"""How a segmentation is asked for: the request from image, labels and options, its tries, and the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypedDict
+from urllib.parse import quote, urlsplit
+
+from lseg_serve.client.answers import FORMATS, Answer, read_answer
+from lseg_serve.client.errors import BadInput, refusal
+from lseg_serve.client.images import ImageInput, encoded
+from lseg_serve.client.messages import Operation, Request, Wait, ask, form
+from lseg_serve.client.retries import Retries, Tries
+
+Labels: TypeAlias = Sequence[str] | str | None  # distinct texts; one text is split as the server splits it
+
+_INFERENCE_PORT, _MANAGEMENT_PORT = 8080, 8081  # of TorchServe, where nobody says otherwise
+
+
+class Options(TypedDict, total=False):
+    """The other fields of a request. What is absent or None is left to the server. docs/requests.md explains them."""
+
+    mode: str | None  # "fast" or "accurate"
+    threshold: float | None  # 0..1
+    alpha: float | None  # 0..1
+    geometry: str | None  # "rle", "polygons" or "label_studio"
+    bands: Sequence[int] | str | None
+    range: Sequence[float] | str | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model at one server, and how to ask it."""
+
+    url: str
+    model: str
+    management_url: str | None
+    timeout: float  # seconds for one response
+    retries: Retries = field(default_factory=Retries)
+    most_image_bytes: int = 100_000_000
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # sent to the server with each request
+
+    def __post_init__(self) -> None:
+        for url in (self.url, *filter(None, [self.management_url])):
+            _check(url)
+        if not self.timeout > 0:
+            raise BadInput(f"timeout is {self.timeout}; accepted: more than 0 seconds")
+        if not self.model:
+            raise BadInput("the name of the model is empty")
+
+    @property
+    def predictions(self) -> str:
+        """Where the model answers."""
+        return f"{self.url.rstrip('/')}/predictions/{quote(self.model, safe='/')}"
+
+    @property
+    def management(self) -> str:
+        """Where the model is described and scaled.
+
+        Raises:
+            BadInput: nobody said where, and the server's other port is none that has a usual neighbour.
+        """
+        base = self.management_url
+        if base is None:
+            parts = urlsplit(self.url)
+            if parts.port != _INFERENCE_PORT:
+                raise BadInput(
+                    f"the management port of {self.url} is not known; accepted: management_url, such as "
+                    "http://127.0.0.1:8081"
+                )
+            host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+            base = f"{parts.scheme}://{host}:{_MANAGEMENT_PORT}"
+        return f"{base.rstrip('/')}/models/{quote(self.model, safe='/')}"
+
+
+def segmenting(
+    target: Target,
+    image: ImageInput,
+    labels: Labels,
+    format: str,  # noqa: A002 - the request's name of it
+    options: Mapping[str, object],
+) -> Operation[Answer]:
+    """Ask for the segmentation of `image`, again where that may help, and read the answer.
+
+    Raises:
+        ClientError: one of its kinds, see `errors.py`.
+    """
+    if format not in FORMATS:
+        raise BadInput(f"format is {format!r}; accepted: {', '.join(FORMATS)}")
+    fields = {"format": format, **_labels(labels), **_fields(options)}
+    content = yield from encoded(image, target.timeout, target.most_image_bytes)
+    try:
+        body, content_type = form(fields, content)
+    except UnicodeEncodeError as error:
+        raise BadInput(f"a field holds text that UTF-8 cannot hold: {error}") from error
+    headers = {**target.headers, "Content-Type": content_type}
+    request = Request("POST", target.predictions, target.timeout, body, headers)
+    tries = Tries(target.retries)
+    while True:
+        reply = yield from ask(request)
+        if reply.ok:
+            return read_answer(format, reply)
+        yield Wait(tries.wait_after(refusal(reply)))
+
+
+def _labels(labels: Labels) -> dict[str, str]:
+    """The field `labels`, if there is one. A list is sent as JSON, so that a label may hold a comma."""
+    if labels is None:
+        return {}
+    if isinstance(labels, str):
+        return {"labels": labels}
+    try:
+        return {"labels": json.dumps(list(labels))}
+    except TypeError as error:
+        raise BadInput(f"labels cannot be sent: {error}; accepted: a list of texts, or text") from error
+
+
+def _fields(options: Mapping[str, object]) -> dict[str, str]:
+    return {name: _field(value) for name, value in options.items() if value is not None}
+
+
+def _field(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
+
+
+def _check(url: str) -> None:
+    accepted = "accepted: http://HOST:PORT or https://HOST:PORT"
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+    except ValueError as error:
+        raise BadInput(f"the address {url!r} is none: {error}; {accepted}") from error
+    if not known or any(character.isspace() for character in url):
+        raise BadInput(f"the address is {url!r}; {accepted}")
