@@ -1,9 +1,12 @@
-# make serve [CHECKPOINT=file or name]   make web   make stop   make env   make test   make test-fast   make test-bare   make test-oldest   make test-xla   make lint
+# make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
+# make test   make test-fast   make test-bare   make test-oldest   make test-newest   make test-xla
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
+NEWEST_PYTHON ?= python3.13
 VENV := .venv
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 XLA_VENV := .venv-xla
@@ -27,7 +30,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop test test-bare test-fast test-oldest test-xla lint format demo-model clean
+.PHONY: env serve web stop test test-bare test-fast test-newest test-oldest test-xla lint format demo-model clean
 
 env: $(READY)
 
@@ -77,6 +80,15 @@ $(OLDEST)/.ready: pyproject.toml
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]' torch==2.6.0 torchvision==0.21.0
 	touch $@
 
+# The same with a newer Python and the newest packages that pip finds, not those of the lock.
+test-newest: $(NEWEST)/.ready
+	$(NEWEST)/bin/python -m pytest -m "unit and not slow"
+
+$(NEWEST)/.ready: pyproject.toml
+	test -x $(NEWEST)/bin/python || $(NEWEST_PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]'
+	touch $@
+
 test-fast: lint
 	$(BIN)/python -m pytest -m "unit and not slow"
 
@@ -96,4 +108,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) $(XLA_VENV) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) .run build mask.png model_store/lseg.mar

@@ -19,6 +19,7 @@ from lseg_serve.bench import (
     masks,
     operators,
     overhead,
+    page,
     report,
     scenes,
 )
@@ -62,6 +63,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         from lseg_serve.bench import kinds
 
         return kinds.measure(options.runs)
+    if options.measured == "page":
+        return page.measure(folder, options.runs)
     if options.measured == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
     if options.measured == "network":
@@ -117,5 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")
     command = commands.add_parser("kinds", help="every kind of file to pixels, beside Pillow: seconds and memory")
     command.add_argument("--runs", type=int, default=3)
+    command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
+    command.add_argument("--runs", type=int, default=20)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")

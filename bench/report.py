@@ -44,21 +44,20 @@ def as_markdown(results: Path) -> str:
 
 def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
-    rows = {
-        name: read_rows(name, folder)
-        for name in (
-            "network",
-            "endpoint",
-            "accurate",
-            "overhead",
-            "load",
-            "scenes",
-            "decoding",
-            "cost",
-            "masks",
-            "kinds",
-        )
-    }
+    known = (
+        "network",
+        "endpoint",
+        "accurate",
+        "overhead",
+        "load",
+        "scenes",
+        "decoding",
+        "cost",
+        "masks",
+        "kinds",
+        "page",
+    )
+    rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
@@ -70,6 +69,7 @@ def _tables(folder: Path) -> list[str]:
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
         ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
+        ("The page in a browser", ("page",), _page_table(rows["page"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -267,6 +267,11 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
         body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
     head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
     return _table(head, body)
+
+
+def _page_table(rows: Sequence[Row]) -> list[str]:
+    body = [(f"{row.note}, {row.image}", _ms_of_few(row.median_ms), _ms_of_few(row.p90_ms)) for row in rows]
+    return _table(("page, bundled model", "ms, median", "ms, 9 of 10 within"), body)
 
 
 def _per_megapixel(row: Row | None) -> tuple[str, str]:
