@@ -41,7 +41,7 @@ COMMANDS = {
     "export": Command("cli.export", "package a checkpoint for TorchServe", "demo_e200.ckpt --labels ade20k"),
     "serve": Command("cli.serve", "start a TorchServe on this machine, until the model is ready"),
     "stop": Command("cli.stop", "stop that server and everything it started"),
-    "web": Command("web.command", "serve the page, and the server if it is not up"),
+    "web": Command("cli.web", "serve the page, and the server if it is not up", "--port 9000"),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),

@@ -1,7 +1,8 @@
-"""The command `python -m web`, from its start to Ctrl-C."""
+"""The commands `python -m web` and `lseg web`, from their start to Ctrl-C."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -100,11 +103,28 @@ def test_servers_are_named_by_options(endpoint: LocalServer) -> None:
     assert [model["id"] for model in models] == ["cpu/lseg", "hpu/lseg"]
 
 
+def test_with_json_its_data_and_its_errors_are_json(endpoint: LocalServer) -> None:
+    one = endpoint_of(endpoint, "cpu")
+    command = [sys.executable, "-m", "lseg_serve.cli", "web", "--json"]
+    options = ["--port", "0", f"--server={one.name}={one.inference},{one.management}"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    with subprocess.Popen([*command, *options], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        document = json.loads(process.stdout.readline())
+        assert document["servers"] == [asdict(one)]
+        second = [*command, "--port", str(urlsplit(document["url"]).port)]
+        refused = subprocess.run(second, env=environment, capture_output=True, text=True, check=False)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    error = json.loads(refused.stderr)["error"]
+    assert (refused.returncode, refused.stdout, error["code"], error["type"]) == (3, "", 3, "refused")
+
+
 def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with _web("--port", str(port), "--model-store", str(tmp_path), "--run-folder", str(tmp_path)) as process:
-            assert process.wait(SECONDS) == 1
+            assert process.wait(SECONDS) == 3
             assert process.stdout is not None
             assert f"page not served: 127.0.0.1:{port} cannot be listened on" in process.stdout.read()
     assert not list(tmp_path.iterdir())
