@@ -62,12 +62,16 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_what_is_missing_and_ends_it_again(number: signal.Signals, tmp_path: Path) -> None:
+def test_it_starts_what_is_missing_and_ends_it_again(
+    number: signal.Signals, bundled_archive: Path, tmp_path: Path
+) -> None:
+    """Once the archive is missing as well as the server, once the server alone."""
+    store = tmp_path / "store" if number == signal.SIGINT else bundled_archive.parent
     addresses = free_addresses()
-    options = ["--port", "0", "--model-store", str(tmp_path / "store"), "--run-folder", str(tmp_path / "run")]
+    options = ["--port", "0", "--model-store", str(store), "--run-folder", str(tmp_path / "run")]
     with _web(*options, addresses=addresses) as process:
         url = _address(process)
-        assert (tmp_path / "store" / "lseg.mar").is_file()
+        assert (store / "lseg.mar").is_file()
         (model,) = requests.get(f"{url}/api/models", timeout=60).json()["models"]
         assert (model["id"], model["state"]) == ("lseg", "ready")
         answer = requests.post(f"{url}/api/models/lseg/segment", files={"image": PHOTO}, timeout=60)
