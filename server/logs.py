@@ -18,6 +18,7 @@ _LAST_LINES = 25
 _PREFIX = re.compile(r"^\S+ \[\w+ *\] \S+ MODEL_LOG - ")
 # The line of a traceback that names the error.
 _ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Fault)(?:: .*)?)$")
+_FRAME = "\tat "  # of a stack trace of Java
 # TorchServe's own errors behind the true one: it has looked for the handler in its own folder, too; it ends the worker.
 _SECOND_HAND = re.compile(r"'ts\.torch_handler\.|RuntimeError: \d{3} - ")
 
@@ -43,8 +44,9 @@ class Logs:
         return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
 
     def console_failure(self, what: str) -> StartFailedError:
-        """The error for a TorchServe that ended: what it printed last, or else wrote into its log."""
-        lines = self._lines(CONSOLE) + self._lines(_FRONTEND)
+        """The error for a TorchServe that ended: the end of its log, then what it printed, without Java's frames."""
+        printed = [line for line in self._lines(CONSOLE) if not line.startswith(_FRAME)]
+        lines = self._lines(_FRONTEND) + printed
         return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
 
     def worker_failure(self, what: str) -> StartFailedError:
