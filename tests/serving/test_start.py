@@ -136,7 +136,7 @@ READY_WORKER = [{"modelName": "lseg", "workers": [{"id": "9000", "status": "READ
 @pytest.mark.parametrize("reply", [(404, b"{}"), (200, json.dumps(READY_WORKER).encode())], ids=["absent", "ready"])
 def test_who_takes_the_management_port_meanwhile_is_not_believed(tmp_path: Path, reply: tuple[int, bytes]) -> None:
     """Whether the model is absent or ready there, it is another server's; this one says which port it did not get."""
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     with _Other(addresses.management.port) as other, _stopped_at_the_end(tmp_path / "run"):
         other.reply = reply
