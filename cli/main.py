@@ -42,7 +42,7 @@ COMMANDS = {
     "serve": Command("cli.serve", "start a TorchServe on this machine, until the model is ready"),
     "run": Command("cli.run", "the same in the foreground, as a container does, until it is told to end"),
     "stop": Command("cli.stop", "stop that server and everything it started"),
-    "web": Command("web.command", "serve the page, and the server if it is not up"),
+    "web": Command("cli.web", "serve the page, and the server if it is not up", "--port 9000"),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),

@@ -87,7 +87,8 @@ class LocalServer:
     def wait_until_ready(self, model: str, seconds: float = 600) -> None:
         """Wait until all workers of `model` are ready. /ping does not tell: it responds with 200 while models load.
 
-        The management port and the processes are asked, never the logs, into which a client may write.
+        The management port and the processes are asked, never the logs, into which a client may write. The port is not
+        asked before this server listens on it: until then, another program may have taken it, and may answer.
 
         Raises:
             ServerError: the server died, it has not registered the model, a worker ended before it was ready, or
@@ -101,7 +102,8 @@ class LocalServer:
             if process is None:
                 raise logs.console_failure("the server has stopped")
             seen |= processes.workers_of(process)
-            description = describe(self.addresses.management_url, model)
+            listens = processes.listens(process, self.addresses.management.port)
+            description = describe(self.addresses.management_url, model) if listens else None
             if description is not None and not description.registered:
                 raise self._not_registered(model, process)
             if description is not None and description.ready:

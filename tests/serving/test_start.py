@@ -7,17 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
-from lseg_serve.server import Addresses, LocalServer
+from lseg_serve.server import Addresses, LocalServer, ServerError
 from lseg_serve.server.addresses import port_option
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses
@@ -94,6 +96,58 @@ def test_addresses_come_from_options_then_the_environment_then_the_file(tmp_path
         assert _answers(addresses)
         for address in addresses.named().values():
             assert address.is_taken(), address
+
+
+class _Other(HTTPServer):
+    """A program that holds a port and does not listen yet: then the port counts as free."""
+
+    allow_reuse_address = False  # or TorchServe could bind the port as well
+    reply = (404, b"")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Send the reply to whatever is asked."""
+            assert isinstance(self.server, _Other)
+            status, body = self.server.reply
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), self.Handler, bind_and_activate=False)
+        self.server_bind()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        self.server_activate()
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join()
+
+
+READY_WORKER = [{"modelName": "lseg", "workers": [{"id": "9000", "status": "READY", "pid": 1}]}]
+
+
+@pytest.mark.parametrize("reply", [(404, b"{}"), (200, json.dumps(READY_WORKER).encode())], ids=["absent", "ready"])
+def test_who_takes_the_management_port_meanwhile_is_not_believed(tmp_path: Path, reply: tuple[int, bytes]) -> None:
+    """Whether the model is absent or ready there, it is another server's; this one says which port it did not get."""
+    tiny_archive(tmp_path / "store")
+    addresses = free_addresses()
+    with _Other(addresses.management.port) as other, _stopped_at_the_end(tmp_path / "run"):
+        other.reply = reply
+        server = LocalServer(tmp_path / "run", addresses)
+        server.start(tmp_path / "store", ["lseg=lseg.mar"])
+        with (
+            other.listening(),
+            pytest.raises(ServerError, match=f"(?s)has stopped.*Failed to bind.*{addresses.management.port}"),
+        ):
+            server.wait_until_ready("lseg", PATIENCE)
+        assert server.process() is None
 
 
 HANDLERS = {
