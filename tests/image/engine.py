@@ -103,10 +103,9 @@ class Container:
         return self.engine.run("podman", "healthcheck", "run", self.name, check=False).returncode == 0
 
     def megabytes(self) -> float:
-        """Memory that its control group counts, in MB of 10^6 bytes: processes, and files in /tmp."""
-        text = self.engine.run("podman", "stats", "--no-stream", "--format", "{{.MemUsage}}", self.name).stdout
-        value, unit = re.match(r"([\d.]+)([kMG]?)B", text).groups()  # type: ignore[union-attr]
-        return float(value) * {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3}[unit]
+        """Memory of its processes, in MB of 10^6 bytes; what several of them share counts once."""
+        sizes = self.sh("cat /proc/[0-9]*/smaps_rollup | grep ^Pss:").splitlines()
+        return sum(int(line.split()[1]) for line in sizes) * 1024 / 1e6
 
     def log(self) -> str:
         """What it printed."""

@@ -159,13 +159,13 @@ def test_told_to_end_it_answers_who_waits(engine: Engine, image: str, store: Pat
 
 def test_without_an_archive_it_ends_and_says_so(engine: Engine, image: str, store: Path) -> None:
     with _served(engine, image, store / "empty", "lseg-test-empty") as one:
-        assert one.container.wait() == 1
+        assert one.container.wait() == 3
         assert "there is no lseg.mar in the model store /models" in one.container.log()
 
 
 def test_an_archive_that_its_user_may_not_read_is_named(engine: Engine, image: str, store: Path) -> None:
     with _served(engine, image, store / "closed", "lseg-test-closed") as one:
-        assert one.container.wait() == 1
+        assert one.container.wait() == 3
         assert "/models/lseg.mar cannot be read by this user (10001)" in one.container.log()
 
 
