@@ -12,6 +12,7 @@ from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.requests import parse_request, plain_headers
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
+from lseg_serve.handler.watching.records import Record
 from lseg_serve.segmenter import (
     DeviceLostError,
     Job,
@@ -36,63 +37,97 @@ Headers = Mapping[str, object]
 class Prepared:
     """A request that has passed every check, its labels encoded and its image decoded."""
 
+    record: Record
     request: Request
     job: Job
     decode_seconds: float
 
 
 def respond(
-    segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], server: ServerInfo
+    segmenter: Segmenter,
+    rows: Sequence[Row],
+    headers: Sequence[Headers],
+    server: ServerInfo,
+    records: Sequence[Record] | None = None,
 ) -> list[Response]:
-    """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
+    """One response for each row, in their order. What is wrong with one request changes nothing for the others.
+
+    What becomes of each request is noted in its record, where there are `records`.
+    """
+    records = [Record() for _ in rows] if records is None else records
     prepared = [
-        _guarded(segmenter, _prepare, segmenter, row, header, server.max_request_bytes)
-        for row, header in zip(rows, headers, strict=True)
+        _guarded(segmenter, _prepare, segmenter, row, header, server.max_request_bytes, record)
+        for row, header, record in zip(rows, headers, records, strict=True)
     ]
     results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
     return [
-        _response(segmenter, one, next(results), server) if isinstance(one, Prepared) else error_response(one)
-        for one in prepared
+        _finished(record, _response(segmenter, one, next(results), server) if isinstance(one, Prepared) else one)
+        for record, one in zip(records, prepared, strict=True)
     ]
 
 
-def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) -> Prepared:
-    request = parse_request(row, plain_headers(headers), most_bytes)
-    text = segmenter.encode_labels(request.labels)
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int, record: Record) -> Prepared:
+    with record.step("parse"):
+        request = parse_request(row, plain_headers(headers), most_bytes)
+    record.format, record.mode = request.format, request.mode or segmenter.config.mode
+    with record.step("text"):
+        text = segmenter.encode_labels(request.labels)
+    record.labels = len(text.labels)
     start = time.perf_counter()
-    reading = Reading(request.bands, request.range)
-    image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
-    mode = request.mode or segmenter.config.mode
+    with record.step("decode"):
+        reading = Reading(request.bands, request.range)
+        image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
+    record.height, record.width = image.shape[:2]
     as_json, as_arrays = request.format == "json", request.format == "npz"
-    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=mode)
+    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=record.mode)
     decode_seconds = time.perf_counter() - start
     segmenter.check_cost(job)
-    return Prepared(request, job, decode_seconds)
+    return Prepared(record, request, job, decode_seconds)
 
 
 def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
     """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
     jobs = [one.job for one in prepared]
     if len(jobs) > 1:
+        start = time.time()
         together = _tried(segmenter, segmenter.segment_batch, jobs)
+        for one in prepared:
+            one.record.add_step("segment", start)
         if not isinstance(together, SegmenterError):
             return list(together)
         if isinstance(together, OutOfMemoryError):
             _free_memory(segmenter)
         if segmenter.device.lost:
             return [together] * len(jobs)
-    alone = [_guarded(segmenter, segmenter.segment_batch, [job]) for job in jobs]
-    return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
+    return [_segment_alone(segmenter, one) for one in prepared]
+
+
+def _segment_alone(segmenter: Segmenter, prepared: Prepared) -> Segmentation | SegmenterError:
+    with prepared.record.step("segment"):
+        result = _guarded(segmenter, segmenter.segment_batch, [prepared.job])
+    return result if isinstance(result, SegmenterError) else result[0]
 
 
 def _response(
     segmenter: Segmenter, prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo
-) -> Response:
+) -> Response | SegmenterError:
     if isinstance(result, SegmenterError):
-        return error_response(result)
+        return result
+    record = prepared.record
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
-    response = _guarded(segmenter, make_response, prepared.request, prepared.job.image, timed, server)
-    return error_response(response) if isinstance(response, SegmenterError) else response
+    record.bucket = str(result.bucket)
+    start = time.perf_counter()
+    with record.step("response"):
+        response = _guarded(segmenter, make_response, prepared.request, prepared.job.image, timed, server)
+    record.seconds = {**timed.seconds, "response": time.perf_counter() - start}
+    return response
+
+
+def _finished(record: Record, outcome: Response | SegmenterError) -> Response:
+    """The response, or that to an error; the record has its status."""
+    response = error_response(outcome) if isinstance(outcome, SegmenterError) else outcome
+    record.finish(response.status, outcome.type if isinstance(outcome, SegmenterError) else None)
+    return response
 
 
 def _guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:

@@ -153,10 +153,10 @@ class LocalServer:
         processes.forget(self.temporary)
         Logs(self.logs).clear()
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
-        command += log_options(self.config)
-        command += ["--model-store", str(model_store), "--models", *models]
         environment = environment_of(self.run_folder, self.temporary, self.logs)
         environment |= {"TS_CONFIG_FILE": str(self.config), **self.addresses.environment(), **self.environment}
+        command += log_options(self.config, environment)
+        command += ["--model-store", str(model_store), "--models", *models]
         with (self.logs / CONSOLE).open("w") as console:
             run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
         if run.returncode != 0:

@@ -250,8 +250,8 @@ def test_the_projects_logs_are_used_unless_the_file_names_others_that_are_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own = ["--log-config", str(PROJECT / "config" / "log4j2.xml")]
-    assert Path(own[1]).samefile(log_options(LocalServer.config)[1])
+    assert Path(own[1]).samefile(log_options(LocalServer.config, {})[1])
     (tmp_path / "mine.xml").touch()
     for text, taken in (("", False), ("vmargs=-Xmx1g\n", False), ("vmargs=-Dlog4j.configurationFile=mine.xml\n", True)):
         settings = _settings(tmp_path, text)
-        assert (log_options(settings.file) == []) == taken
+        assert (log_options(settings.file, {}) == []) == taken
