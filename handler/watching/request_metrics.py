@@ -52,6 +52,7 @@ class RequestMetrics:
         self._reporter: threading.Thread | None = None
         self._failed = False
         self._prepare()
+        self._report_soon()
 
     def begin(self, requests: int) -> None:
         """A batch of so many requests has come."""
