@@ -55,6 +55,8 @@ def _hits(cache: str) -> str:
     return f"{hits} / ({hits} + {misses})"
 
 
+_SECONDS_IN_SERVER = f"{_rate('ts_inference_latency_microseconds')} / 1e6"
+
 ROWS: dict[str, list[Chart]] = {
     "Requests": [
         Chart(
@@ -65,7 +67,7 @@ ROWS: dict[str, list[Chart]] = {
             "s",
             {
                 **_quantiles("LSegRequestSeconds"),
-                "mean in the server": f"{_rate('ts_inference_latency_microseconds')} / 1e6 / {_rate('ts_inference_requests_total')}",
+                "mean in the server": f"{_SECONDS_IN_SERVER} / {_rate('ts_inference_requests_total')}",
             },
             "Time in the worker by its histogram; the mean from arrival to response as TorchServe measures it.",
         ),
@@ -74,7 +76,7 @@ ROWS: dict[str, list[Chart]] = {
             "short",
             {
                 "waiting": f"{_rate('ts_queue_latency_microseconds')} / 1e6",
-                "waiting or computed": f"{_rate('ts_inference_latency_microseconds')} / 1e6",
+                "waiting or computed": _SECONDS_IN_SERVER,
                 "in worker {{Worker}} now": f"sum by (Worker) (LSegRequestsInFlight{{{_HERE}}})",
             },
             "The first two are means by Little's law: TorchServe tells how long requests waited, not how many wait.",
@@ -82,7 +84,7 @@ ROWS: dict[str, list[Chart]] = {
         Chart(
             "Responses of TorchServe by status, all ports",
             "reqps",
-            {"2XX": _rate("Requests2XX"), "4XX": _rate("Requests4XX"), "5XX": f"{_rate('Requests5XX')} or vector(0)"},
+            {kind: f"{_rate(f'Requests{kind}')} or vector(0)" for kind in ("2XX", "4XX", "5XX")},
             "What TorchServe refuses itself, such as 503 for a full queue, is here alone.",
         ),
     ],

@@ -48,16 +48,17 @@ class RequestMetrics:
         self._busy_since = 0.0
         self._before = self._counted()
         self._gauges: dict[str, int] = {}
-        self._changed = threading.Event()
-        self._reporter: threading.Thread | None = None
+        self._changed, self._stopped = threading.Event(), threading.Event()
+        self._reporter = threading.Thread(target=self._report_on_change, name="metrics", daemon=True)
         self._failed = False
         self._prepare()
-        self._report_soon()
+        self._changed.set()
+        self._reporter.start()
 
     def begin(self, requests: int) -> None:
         """A batch of so many requests has come."""
         self._in_flight, self._busy_since = requests, time.perf_counter()
-        self._report_soon()
+        self._changed.set()
 
     def end(self, records: Sequence[Record]) -> None:
         """The responses of the batch are made; `records` has those of its requests that asked for a mask."""
@@ -69,7 +70,7 @@ class RequestMetrics:
             self._totals.add("LSegBatchSlots", self._batch_size)
         for record in records:
             self._count(record)
-        self._report_soon()
+        self._changed.set()
 
     def report(self) -> None:
         """Report what has changed since the last report. For one thread at a time."""
@@ -83,6 +84,13 @@ class RequestMetrics:
         self._gauge("LSegWorkerMemory", round(psutil.Process().memory_info().rss / 1e6), "MB")
         self._gauge("LSegFeatureCacheMemory", 0 if cache is None else round(cache.counts.bytes / 1e6), "MB")
 
+    def stop(self) -> None:
+        """End the thread, then report what is left. A worker needs no such end: it goes with its process."""
+        self._stopped.set()
+        self._changed.set()
+        self._reporter.join()
+        self._report_guarded()
+
     def _prepare(self) -> None:
         """Make known what may be asked for before it happens, since a counter that begins at 1 has no rate."""
         self._totals.add("LSegRequests", 0, Status="200", Error="none")
@@ -92,6 +100,11 @@ class RequestMetrics:
             self._totals.prepare("LSegStageSeconds", SECONDS_BOUNDS, Stage=stage)
         self._totals.prepare("LSegRequestSeconds", SECONDS_BOUNDS)
         self._totals.prepare("LSegRequestLabels", LABELS_BOUNDS)
+        for name in ("LSegBatches", "LSegBatchRequests", "LSegBatchSlots"):
+            self._totals.add(name, 0)
+        self._totals.add("LSegBusySeconds", 0, Worker=self._worker)
+        for bucket in self._segmenter.shapes.image_buckets():
+            self._totals.add("LSegBucketImages", 0, Bucket=str(bucket))
 
     def _count(self, record: Record) -> None:
         self._totals.add("LSegRequests", 1, Status=str(record.status), Error=record.error or "none")
@@ -137,22 +150,20 @@ class RequestMetrics:
         always = (("ModelName", str(self._metrics.model_name)), ("Level", "Model"))
         return [Dimension(*one) for one in (("Device", self._segmenter.device.short_name), *own, *always)]
 
-    def _report_soon(self) -> None:
-        self._changed.set()
-        if self._reporter is None:
-            self._reporter = threading.Thread(target=self._report_on_change, name="metrics", daemon=True)
-            self._reporter.start()
-
     def _report_on_change(self) -> None:
-        while self._changed.wait():
+        while not self._stopped.is_set():
+            self._changed.wait()
             self._changed.clear()
-            try:
-                self.report()
-            except Exception:
-                if not self._failed:
-                    logger.exception("Metrics of requests cannot be reported (logged once)")
-                self._failed = True
-            time.sleep(_SECONDS_BETWEEN_REPORTS)
+            self._report_guarded()
+            self._stopped.wait(_SECONDS_BETWEEN_REPORTS)
+
+    def _report_guarded(self) -> None:
+        try:
+            self.report()
+        except Exception:
+            if not self._failed:
+                logger.exception("Metrics of requests cannot be reported (logged once)")
+            self._failed = True
 
 
 def worker_number(arguments: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ class Tracing:
         """Use the tracer of `provider`, an OpenTelemetry TracerProvider."""
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        self._provider = provider
         self._tracer = provider.get_tracer("lseg_serve")
         self._propagator = TraceContextTextMapPropagator()
 
@@ -71,6 +72,10 @@ class Tracing:
         if record.status >= _SERVER_ERROR:
             own.set_status(trace.StatusCode.ERROR, record.error)
         own.end(_nanoseconds(record.end))
+
+    def close(self) -> None:
+        """Send what still waits to be sent, and end."""
+        self._provider.shutdown()
 
 
 def _attributes(record: Record) -> dict[str, str | int | float]:
