@@ -94,8 +94,9 @@ class LSegHandler:
         """One response for each row: a mask where `to_segment` says so, else what the model says of itself."""
         if self.segmenter is None or self.server is None:
             return [error_response(NotReadyError("the worker is still loading")) for _ in data]
-        chosen = [list(compress(each, to_segment)) for each in (data, headers)]
-        responses = iter(respond(self.segmenter, *chosen, self.server, list(compress(records, to_segment))))
+        rows, row_headers = list(compress(data, to_segment)), list(compress(headers, to_segment))
+        row_records = list(compress(records, to_segment))
+        responses = iter(respond(self.segmenter, rows, row_headers, self.server, row_records))
         if all(to_segment):
             return list(responses)
         description = _description(self.segmenter, self.server)
