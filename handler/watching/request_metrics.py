@@ -108,11 +108,11 @@ class RequestMetrics:
 
     def _count(self, record: Record) -> None:
         self._totals.add("LSegRequests", 1, Status=str(record.status), Error=record.error or "none")
-        self._totals.observe("LSegRequestSeconds", SECONDS_BOUNDS, record.end - record.start)
+        self._totals.observe("LSegRequestSeconds", record.end - record.start)
         if record.labels is not None:
-            self._totals.observe("LSegRequestLabels", LABELS_BOUNDS, record.labels)
+            self._totals.observe("LSegRequestLabels", record.labels)
         for stage, seconds in record.seconds.items():
-            self._totals.observe("LSegStageSeconds", SECONDS_BOUNDS, seconds, Stage=stage)
+            self._totals.observe("LSegStageSeconds", seconds, Stage=stage)
 
     def _counted(self) -> dict[tuple[Any, ...], float]:
         """What the segmenter has counted by itself: the name and dimensions of each counter -> its total."""

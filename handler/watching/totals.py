@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 # Of any time that a request or a stage takes, in seconds.
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -19,6 +20,7 @@ SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 LABELS_BOUNDS = (1, 2, 5, 10, 20, 40, 80, 160, 255)
 
 Dimensions = tuple[tuple[str, str], ...]
+Key = tuple[str, Dimensions]  # name and dimensions
 
 
 @dataclass(frozen=True)
@@ -30,56 +32,69 @@ class Growth:
     value: float
 
 
+@dataclass
+class _Histogram:
+    """Observations by the smallest bound that they do not exceed; the last place has those above all bounds."""
+
+    bounds: Sequence[float]
+    counts: list[int]
+    sum: float = 0.0
+
+
 class Totals:
     """Counters and histograms by name and dimensions. Any number of threads may use one."""
 
     def __init__(self) -> None:
-        self._totals: dict[tuple[str, Dimensions], float] = {}
-        self._reported: dict[tuple[str, Dimensions], float] = {}
+        self._counters: dict[Key, float] = {}
+        self._histograms: dict[Key, _Histogram] = {}
+        self._reported: dict[Key, float] = {}
         self._lock = threading.Lock()
 
     def add(self, name: str, value: float, **dimensions: str) -> None:
         """Let a counter grow by `value`; 0 makes it known, so that it is reported before its first event."""
+        key = (name, tuple(dimensions.items()))
         with self._lock:
-            self._grow(name, tuple(dimensions.items()), value)
+            self._counters[key] = self._counters.get(key, 0) + value
 
     def follow(self, name: str, total: float, **dimensions: str) -> None:
         """Set a counter to what something else has counted."""
         with self._lock:
-            self._totals[name, tuple(dimensions.items())] = total
-
-    def observe(self, name: str, bounds: Sequence[float], value: float, **dimensions: str) -> None:
-        """Add one observation to a histogram with these upper bounds, in ascending order."""
-        self._observe(name, bounds, value, tuple(dimensions.items()))
+            self._counters[name, tuple(dimensions.items())] = total
 
     def prepare(self, name: str, bounds: Sequence[float], **dimensions: str) -> None:
-        """Make a histogram known, so that it is reported before its first observation."""
-        self._observe(name, bounds, None, tuple(dimensions.items()))
+        """Make a histogram known, with these upper bounds in ascending order. It is reported from then on."""
+        with self._lock:
+            self._histograms[name, tuple(dimensions.items())] = _Histogram(bounds, [0] * (len(bounds) + 1))
+
+    def observe(self, name: str, value: float, **dimensions: str) -> None:
+        """Add one observation to a histogram.
+
+        Raises:
+            KeyError: `prepare` did not make it known.
+        """
+        with self._lock:
+            histogram = self._histograms[name, tuple(dimensions.items())]
+            histogram.counts[bisect_left(histogram.bounds, value)] += 1
+            histogram.sum += value
 
     def growth(self) -> Iterator[Growth]:
         """What has grown, or was never reported. Each counts as reported once the next one is asked for.
 
         So one whose report fails is reported again. One thread at a time takes from it.
         """
-        with self._lock:
-            changed = {key: total for key, total in self._totals.items() if self._reported.get(key) != total}
-        for key, total in changed.items():
-            yield Growth(*key, total - self._reported.get(key, 0))
-            self._reported[key] = total
+        for key, total in self._read().items():
+            if self._reported.get(key) != total:
+                yield Growth(*key, total - self._reported.get(key, 0))
+                self._reported[key] = total
 
-    def read(self) -> Mapping[tuple[str, Dimensions], float]:
-        """All totals, by name and dimensions."""
+    def _read(self) -> dict[Key, float]:
+        """All counters, those of histograms among them."""
         with self._lock:
-            return dict(self._totals)
-
-    def _observe(self, name: str, bounds: Sequence[float], value: float | None, dimensions: Dimensions) -> None:
-        first = len(bounds) + 1 if value is None else bisect_left(bounds, value)
-        with self._lock:
-            for index, bound in enumerate((*bounds, "+Inf")):
-                self._grow(f"{name}_bucket", (*dimensions, ("le", str(bound))), float(index >= first))
-            self._grow(f"{name}_sum", dimensions, value or 0.0)
-            self._grow(f"{name}_count", dimensions, float(value is not None))
-
-    def _grow(self, name: str, dimensions: Dimensions, value: float) -> None:
-        key = (name, dimensions)
-        self._totals[key] = self._totals.get(key, 0) + value
+            totals = dict(self._counters)
+            for (name, dimensions), histogram in self._histograms.items():
+                cumulated = list(accumulate(histogram.counts))
+                for bound, count in zip((*histogram.bounds, "+Inf"), cumulated, strict=True):
+                    totals[f"{name}_bucket", (*dimensions, ("le", str(bound)))] = count
+                totals[f"{name}_sum", dimensions] = histogram.sum
+                totals[f"{name}_count", dimensions] = cumulated[-1]
+        return totals
