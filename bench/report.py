@@ -44,21 +44,21 @@ def as_markdown(results: Path) -> str:
 
 def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
-    rows = {
-        name: read_rows(name, folder)
-        for name in (
-            "network",
-            "endpoint",
-            "accurate",
-            "overhead",
-            "load",
-            "scenes",
-            "decoding",
-            "cost",
-            "masks",
-            "kinds",
-        )
-    }
+    known = (
+        "network",
+        "endpoint",
+        "accurate",
+        "overhead",
+        "load",
+        "scenes",
+        "decoding",
+        "cost",
+        "masks",
+        "kinds",
+        "embeddings",
+        "page",
+    )
+    rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
@@ -70,6 +70,8 @@ def _tables(folder: Path) -> list[str]:
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
         ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
+        ("The page in a browser", ("page",), _page_table(rows["page"])),
+        ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -127,6 +129,14 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _embeddings_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (row.note, _ms(row.median_ms), _ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
+        for row in rows
+    ]
+    return _table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:
@@ -267,6 +277,11 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
         body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
     head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
     return _table(head, body)
+
+
+def _page_table(rows: Sequence[Row]) -> list[str]:
+    body = [(f"{row.note}, {row.image}", _ms_of_few(row.median_ms), _ms_of_few(row.p90_ms)) for row in rows]
+    return _table(("page, bundled model", "ms, median", "ms, 9 of 10 within"), body)
 
 
 def _per_megapixel(row: Row | None) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from lseg_serve.bench.naive import Naive
 from lseg_serve.labelsets import published_labels
 from lseg_serve.model import read_checkpoint
-from lseg_serve.segmenter import Segmenter
+from lseg_serve.segmenter import Config, Segmenter
 
 PROJECT = Path(__file__).resolve().parent.parent
 _PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
@@ -43,8 +43,9 @@ class Setting:
         return path
 
     def segmenters(self) -> dict[str, Segmenter]:
-        """One for each precision, in this process."""
-        return {precision: Segmenter.load(self.archive(precision)) for precision in self.precisions}
+        """One for each precision, in this process, on the CPU as the naive path is."""
+        on_cpu = Config(device="cpu")
+        return {precision: Segmenter.load(self.archive(precision), on_cpu) for precision in self.precisions}
 
 
 def model_name(precision: str) -> str:

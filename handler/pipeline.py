@@ -8,15 +8,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
+from lseg_serve.handler.formats.embeddings import EMBEDDINGS
 from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.requests import parse_request, plain_headers
-from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
+from lseg_serve.handler.responses import (
+    Response,
+    ServerInfo,
+    check_embedding_bytes,
+    embedding_response,
+    error_response,
+    make_response,
+)
 from lseg_serve.handler.watching.records import Record
 from lseg_serve.segmenter import (
     DeviceLostError,
+    Embedding,
+    EmbedJob,
+    EncodedLabels,
     Job,
     OutOfMemoryError,
+    Pixels,
     Reading,
     Segmentation,
     Segmenter,
@@ -39,7 +51,7 @@ class Prepared:
 
     record: Record
     request: Request
-    job: Job
+    job: Job | EmbedJob
     decode_seconds: float
 
 
@@ -56,28 +68,32 @@ def respond(
     """
     records = [Record() for _ in rows] if records is None else records
     prepared = [
-        _guarded(segmenter, _prepare, segmenter, row, header, server.max_request_bytes, record)
+        _guarded(segmenter, _prepare, segmenter, row, header, server, record)
         for row, header, record in zip(rows, headers, records, strict=True)
     ]
-    results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
-    return [
-        _finished(record, _response(segmenter, one, next(results), server) if isinstance(one, Prepared) else one)
-        for record, one in zip(records, prepared, strict=True)
-    ]
+    masks = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
+    responses = []
+    for record, one in zip(records, prepared, strict=True):
+        outcome: Response | SegmenterError
+        if isinstance(one, Prepared):
+            result = next(masks) if isinstance(one.job, Job) else _embed(segmenter, one.record, one.job)
+            outcome = _response(segmenter, one, result, server)
+        else:
+            outcome = one
+        responses.append(_finished(record, outcome))
+    return responses
 
 
-def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int, record: Record) -> Prepared:
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInfo, record: Record) -> Prepared:
     with record.step("parse"):
-        request = parse_request(row, plain_headers(headers), most_bytes)
-    record.format, record.mode = request.format, request.mode or segmenter.config.mode
-    with record.step("text"):
-        text = segmenter.encode_labels(request.labels)
-    record.labels = len(text.labels)
+        request = parse_request(row, plain_headers(headers), server.max_request_bytes)
+    record.format = request.format
+    if request.format == EMBEDDINGS:
+        return _prepare_embedding(segmenter, request, server, record)
+    record.mode = request.mode or segmenter.config.mode
+    text = _encoded(segmenter, request, record)
     start = time.perf_counter()
-    with record.step("decode"):
-        reading = Reading(request.bands, request.range)
-        image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
-    record.height, record.width = image.shape[:2]
+    image = _decoded(segmenter, request, record)
     as_json, as_arrays = request.format == "json", request.format == "npz"
     job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=record.mode)
     decode_seconds = time.perf_counter() - start
@@ -85,40 +101,78 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int, 
     return Prepared(record, request, job, decode_seconds)
 
 
+def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInfo, record: Record) -> Prepared:
+    """As `_prepare`; a request for embeddings may have no labels, or labels and no image."""
+    text = None if request.labels is None else _encoded(segmenter, request, record)
+    start = time.perf_counter()
+    image = _decoded(segmenter, request, record) if request.has_image else None
+    decode_seconds = time.perf_counter() - start
+    job = EmbedJob(image, text, request.points, request.embed_options)
+    check_embedding_bytes(segmenter.check_embedding(job), server)
+    return Prepared(record, request, job, decode_seconds)
+
+
+def _encoded(segmenter: Segmenter, request: Request, record: Record) -> EncodedLabels:
+    with record.step("text"):
+        text = segmenter.encode_labels(request.labels)
+    record.labels = len(text.labels)
+    return text
+
+
+def _decoded(segmenter: Segmenter, request: Request, record: Record) -> Pixels:
+    with record.step("decode"):
+        reading = Reading(request.bands, request.range)
+        image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
+    record.height, record.width = image.shape[:2]
+    return image
+
+
 def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
-    """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
-    jobs = [one.job for one in prepared]
+    """The masks of all jobs together; where that fails, of each alone, so that only the culprit suffers."""
+    jobs = {one.record: one.job for one in prepared if isinstance(one.job, Job)}
     if len(jobs) > 1:
         start = time.time()
-        together = _tried(segmenter, segmenter.segment_batch, jobs)
-        for one in prepared:
-            one.record.add_step("segment", start)
+        together = _tried(segmenter, segmenter.segment_batch, list(jobs.values()))
+        for record in jobs:
+            record.add_step("segment", start)
         if not isinstance(together, SegmenterError):
             return list(together)
         if isinstance(together, OutOfMemoryError):
             _free_memory(segmenter)
         if segmenter.device.lost:
             return [together] * len(jobs)
-    return [_segment_alone(segmenter, one) for one in prepared]
+    return [_segment_alone(segmenter, record, job) for record, job in jobs.items()]
 
 
-def _segment_alone(segmenter: Segmenter, prepared: Prepared) -> Segmentation | SegmenterError:
-    with prepared.record.step("segment"):
-        result = _guarded(segmenter, segmenter.segment_batch, [prepared.job])
-    return result if isinstance(result, SegmenterError) else result[0]
+def _segment_alone(segmenter: Segmenter, record: Record, job: Job) -> Segmentation | SegmenterError:
+    with record.step("segment"):
+        found = _guarded(segmenter, segmenter.segment_batch, [job])
+    return found if isinstance(found, SegmenterError) else found[0]
+
+
+def _embed(segmenter: Segmenter, record: Record, job: EmbedJob) -> Embedding | SegmenterError:
+    with record.step("embed"):
+        found = _guarded(segmenter, segmenter.embed_batch, [job])
+    return found if isinstance(found, SegmenterError) else found[0]
 
 
 def _response(
-    segmenter: Segmenter, prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo
+    segmenter: Segmenter, prepared: Prepared, result: Segmentation | Embedding | SegmenterError, server: ServerInfo
 ) -> Response | SegmenterError:
     if isinstance(result, SegmenterError):
         return result
     record = prepared.record
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
-    record.bucket = str(result.bucket)
     start = time.perf_counter()
+    response: Response | SegmenterError
     with record.step("response"):
-        response = _guarded(segmenter, make_response, prepared.request, prepared.job.image, timed, server)
+        if isinstance(timed, Segmentation):
+            record.bucket = str(timed.bucket)
+            image = prepared.job.image
+            assert image is not None  # a mask has one
+            response = _guarded(segmenter, make_response, prepared.request, image, timed, server)
+        else:
+            response = _guarded(segmenter, embedding_response, prepared.request, timed, server)
     record.seconds = {**timed.seconds, "response": time.perf_counter() - start}
     return response
 

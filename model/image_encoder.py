@@ -55,11 +55,25 @@ class ViTEncoder(nn.Module):
         for block in self.vit.blocks:
             block.attn = Attention(block.attn, attend)
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """The learned positions at the grid (h, w): [1, 1+h*w, D].
+    @torch.no_grad()
+    def prepare_size(self, height: int, width: int) -> None:
+        """Resize the positions for inputs of `height` x `width` pixels now, where and in which type the weights are.
 
-        Plain bilinear as in lang-seg; timm's own resize is bicubic with antialias and gives other numbers.
+        They are kept as a buffer, which moves with the module and is in no checkpoint. It does not follow weights that
+        change later, so this is not for training.
         """
+        grid = (height // self.patch_size, width // self.patch_size)
+        resized = self._resized_positions(grid)
+        if resized is not self.vit.pos_embed:
+            self.register_buffer(_buffer_name(grid), resized, persistent=False)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """The learned positions at the grid (h, w): [1, 1+h*w, D]."""
+        prepared: Tensor | None = getattr(self, _buffer_name(grid), None)
+        return self._resized_positions(grid) if prepared is None else prepared
+
+    def _resized_positions(self, grid: tuple[int, int]) -> Tensor:
+        """Plain bilinear as in lang-seg; timm's own resize is bicubic with antialias and gives other numbers."""
         learned: Tensor = self.vit.pos_embed
         side = round((learned.shape[1] - 1) ** 0.5)
         if grid == (side, side):
@@ -67,6 +81,10 @@ class ViTEncoder(nn.Module):
         grid_part = learned[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
         resized = F.interpolate(grid_part, size=grid, mode="bilinear", align_corners=False)
         return torch.cat([learned[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _buffer_name(grid: tuple[int, int]) -> str:
+    return f"positions_{grid[0]}x{grid[1]}"
 
 
 class Reassemble(nn.Module):

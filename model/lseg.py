@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +112,17 @@ class LSeg(nn.Module):
         """Let the image encoder attend by `attend`; one without attention, a ResNet, stays as it is."""
         if isinstance(self.image_encoder, ViTEncoder):
             self.image_encoder.set_attention(attend)
+        return self
+
+    def prepare_sizes(self, sizes: Iterable[tuple[int, int]]) -> LSeg:
+        """Compute what the image encoder needs for each of the `sizes` (height, width) now, instead of in every call.
+
+        A ViT's positions are resized where the weights are. Before the network is moved to a device that is the host,
+        so the device need not be able to do it. Not for training: weights that change later do not change it.
+        """
+        if isinstance(self.image_encoder, ViTEncoder):
+            for height, width in sizes:
+                self.image_encoder.prepare_size(height, width)
         return self
 
     def dequantize(self) -> LSeg:

@@ -16,8 +16,12 @@ from lseg_serve.server.settings import Settings
 PROJECT = Path(__file__).resolve().parent.parent
 # The default place for archives and logs: the checkout, or the current folder if the package is installed.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
-_LOG_CONFIGS = {"text": PROJECT / "config" / "log4j2.xml", "json": PROJECT / "config" / "log4j2-json.xml"}
+_LOG_CONFIG = PROJECT / "config" / "log4j2.xml"
+_JSON_LOG = PROJECT / "config" / "log4j2-json.xml"
+# The one for a server in the foreground.
+CONSOLE_LOG = PROJECT / "config" / "log4j2-console.xml"
 _LOGS_VARIABLE = "LSEG_LOGS"
+_LOG_KINDS = ("text", "json")
 _LOG_OPTION = "-Dlog4j.configurationFile="
 # Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
 _SOCKET_PATH_BYTES = 107
@@ -38,8 +42,6 @@ def environment_of(run_folder: Path, temporary: Path, logs: Path) -> dict[str, s
         # A worker imports torch before the handler knows which mode of Gaudi is configured. By default torch would then
         # load Gaudi's bridge in the bridge's default mode.
         "PT_HPU_AUTOLOAD": "0",
-        # Lines of JSON go to a file of bounded size; the console of a server in the background is one without bounds.
-        "LSEG_LOG_TARGET": "file",
         **os.environ,
         **java_environment(),
         **({"PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} if tools else {}),
@@ -47,21 +49,23 @@ def environment_of(run_folder: Path, temporary: Path, logs: Path) -> dict[str, s
     }
 
 
-def log_options(config: Path, environment: Mapping[str, str]) -> list[str]:
-    """The option for the project's logs, as text or as JSON by `LSEG_LOGS`.
+def log_options(config: Path, environment: Mapping[str, str], console_log: Path | None = None) -> list[str]:
+    """The option for `console_log`, or else for the project's logs; none where `config` names others that are there.
 
-    None where `config` names a file of its own that is there.
+    The project's own are text or JSON, by the variable `LSEG_LOGS`, in files or on the console.
 
     Raises:
         ServerError: `LSEG_LOGS` is neither text nor json.
     """
     kind = environment.get(_LOGS_VARIABLE) or "text"
-    if kind not in _LOG_CONFIGS:
-        raise ServerError(f"{_LOGS_VARIABLE} is {kind!r}; accepted: {', '.join(_LOG_CONFIGS)}")
+    if kind not in _LOG_KINDS:
+        raise ServerError(f"{_LOGS_VARIABLE} is {kind!r}; accepted: {', '.join(_LOG_KINDS)}")
+    if console_log is not None:
+        return ["--log-config", str(_JSON_LOG if kind == "json" and console_log == CONSOLE_LOG else console_log)]
     arguments = shlex.split(Settings.read(config, {}).get("vmargs", ""))
     named = [argument.removeprefix(_LOG_OPTION) for argument in arguments if argument.startswith(_LOG_OPTION)]
-    foreign = any(Path(name).is_file() and not Path(name).samefile(_LOG_CONFIGS["text"]) for name in named)
-    return [] if foreign else ["--log-config", str(_LOG_CONFIGS[kind])]
+    foreign = any(Path(name).is_file() and not Path(name).samefile(_LOG_CONFIG) for name in named)
+    return [] if foreign else ["--log-config", str(_JSON_LOG if kind == "json" else _LOG_CONFIG)]
 
 
 def check_socket_path(run_folder: Path, temporary: Path) -> None:

@@ -27,7 +27,7 @@ class Step:
     end: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """One request on its way through the worker. Filled as it goes; what it did not reach stays empty."""
 

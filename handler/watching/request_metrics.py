@@ -27,7 +27,7 @@ from lseg_serve.segmenter import Segmenter, SegmenterError
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("decode", "text", "network", "mask", "response")
+STAGES = ("decode", "text", "network", "mask", "embed", "response")
 _SECONDS_BETWEEN_REPORTS = 1.0
 
 

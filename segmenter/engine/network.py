@@ -34,6 +34,7 @@ class Network:
         attend = device.attention()
         if attend is not None:
             net.set_attention(attend)
+        net.prepare_sizes((bucket.height, bucket.width) for bucket in shapes.image_buckets())  # on the host
         self.net = device.place(net).eval().requires_grad_(False)
         self.device, self.shapes = device, shapes
         self.usage = Usage()

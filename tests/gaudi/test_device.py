@@ -146,6 +146,28 @@ def test_what_the_move_to_the_card_leaves_is_no_part_of_the_first_graph() -> Non
 
 
 @simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0")
+def test_positions_are_resized_on_the_host() -> None:
+    """Planned sizes take as many resizes as the one that the positions were learned at; another takes one more."""
+    import torch
+
+    from tests.gaudi import workload
+
+    segmenter = workload.segmenter()
+    from habana_frameworks.torch.simulated import counts
+
+    def resizes(height: int, width: int) -> int:
+        pixels, before = segmenter.device.to_device(torch.zeros(1, 3, height, width)), counts()
+        with torch.no_grad():
+            segmenter.net.decode(pixels)
+        return counts().since(before).types["upsample_bilinear2d float32"]
+
+    learned = resizes(96, 96)
+    for bucket in segmenter.shapes.image_buckets():
+        assert resizes(bucket.height, bucket.width) == learned
+    assert resizes(32, 96) == learned + 1
+
+
+@simulated(PT_HPU_LAZY_MODE="1", PT_HPU_AUTOLOAD="0")
 def test_warm_up_compiles_no_batch_that_never_comes() -> None:
     from lseg_serve.segmenter.config import StaticImageSizeParams
     from tests.gaudi import workload

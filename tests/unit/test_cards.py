@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,25 @@ def test_hosts_that_share_the_folder_do_not_share_the_locks(tmp_path: Path) -> N
     here, there = _host(tmp_path / "here", "a"), _host(tmp_path / "there", "b")
     claims = [claim_card(tmp_path / "locks", host) for host in (here, there, here)]
     assert [claim.module for claim in claims if claim is not None] == [3, 3, 5]
+
+
+def test_folders_of_earlier_starts_are_removed_once_nobody_uses_them(tmp_path: Path) -> None:
+    locks, month = tmp_path / "locks", 30 * 24 * 3600
+    claims = {}
+    for start in ("old", "held", "recent", "with more in it", "now"):
+        claims[start] = claim_card(locks, _host(tmp_path / start, start))
+    (locks / "with more in it" / "notes.txt").touch()
+    for start in ("old", "recent", "with more in it"):
+        claim = claims[start]
+        assert claim is not None
+        claim.release()
+    for start in ("old", "held", "with more in it", "now"):
+        for file in (*(locks / start).iterdir(), locks / start):
+            os.utime(file, (time.time() - month - 60,) * 2)
+    assert claim_card(locks, _host(tmp_path / "another now", "now")) is not None
+    assert {folder.name for folder in locks.iterdir()} == {"held", "recent", "with more in it", "now"}
+    assert (locks / "with more in it" / "notes.txt").exists()
+    assert (locks / "held" / "module-3.lock").exists()
 
 
 def test_the_driver_tells_which_modules_the_cards_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,21 @@ def test_vit_equals_the_reference(architecture: Architecture, size: tuple[int, i
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
 
 
+@torch.no_grad()
+def test_positions_that_are_prepared_give_the_same_numbers_and_are_not_resized_again() -> None:
+    net = random_network(SMALL)
+    pixels, other = _pixels(64, 160), _pixels(160, 64)
+    expected, keys = net.logits(pixels, LABELS), set(net.state_dict())
+    net.prepare_sizes([(64, 160), (96, 96)])
+    assert set(net.state_dict()) == keys
+    assert [name for name, _ in net.named_buffers() if "positions" in name] == ["image_encoder.positions_4x10"]
+    assert torch.equal(net.logits(pixels, LABELS), expected)
+    before = net.logits(other, LABELS)
+    net.get_parameter("image_encoder.vit.pos_embed").zero_()
+    assert torch.equal(net.logits(pixels, LABELS), expected)
+    assert not torch.equal(net.logits(other, LABELS), before)
+
+
 @pytest.mark.parametrize("activation", ["lrelu", "relu", "tanh"])
 @pytest.mark.parametrize("block_depth", [0, 1, 3])
 @pytest.mark.parametrize("arch_option", [1, 2])

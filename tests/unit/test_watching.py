@@ -123,6 +123,19 @@ def test_a_batch_is_counted_by_what_became_of_it(segmenter: Segmenter, reports: 
     assert values[f"LSegBusySeconds Worker:{worker_number(sys.argv)}"] > 0
 
 
+def test_embeddings_are_counted_by_their_own_stage(segmenter: Segmenter, reports: Reports) -> None:
+    metrics = _metrics(segmenter, reports)
+    metrics.begin(1)
+    (record,) = _records(segmenter, {"image": encoded(noise(20, 30)), "format": b"embeddings"})
+    metrics.end([record])
+    metrics.report()
+    values = reports.read()
+    assert (record.status, record.labels, record.height) == (200, None, 20)
+    assert values["LSegStageSeconds_count Stage:embed"] == values["LSegStageSeconds_count Stage:network"] == 1
+    assert values["LSegStageSeconds_count Stage:mask"] == 0
+    assert [step.name for step in record.steps] == ["parse", "decode", "embed", "response"]
+
+
 def test_a_report_adds_what_is_new_and_begins_with_zeros(segmenter: Segmenter, reports: Reports) -> None:
     """TorchServe adds up. A counter that is first seen with its first event has no rate."""
     metrics = _metrics(segmenter, reports)

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from lseg_serve.server import LocalServer
 from lseg_serve.web import Endpoint, Settings, create_app
 from tests.conftest import PROJECT
 from tests.serving.conftest import running
+from tests.support.chromium import Visitor, chromium_path, launch, visiting
 from tests.support.web import listening
 
 
@@ -27,14 +29,14 @@ def bundled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store / "lseg.mar"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint(bundled_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A TorchServe with the bundled model, ready."""
+    """A TorchServe with the bundled model, ready. Tests that stop, scale or flood a server start one of their own."""
     with running(bundled_archive, tmp_path_factory.mktemp("endpoint")) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app_url(endpoint: LocalServer) -> Iterator[str]:
     """Where the app serves the page in front of it."""
     with listening(create_app(Settings((endpoint_of(endpoint),)))) as url:
@@ -44,3 +46,22 @@ def app_url(endpoint: LocalServer) -> Iterator[str]:
 def endpoint_of(server: LocalServer, name: str = "default") -> Endpoint:
     """The server as the app knows it."""
     return Endpoint(name, server.addresses.inference_url, server.addresses.management_url)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium of this machine."""
+    if chromium_path() is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        one = launch(playwright)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, app_url: str) -> Iterator[Visitor]:
+    """Someone who has just opened the page."""
+    with visiting(browser, app_url) as one:
+        one.open()
+        yield one

@@ -21,13 +21,15 @@ def _checked() -> dict[str, Any]:
     return {**report.as_dict(), "lines": list(report.lines())}
 
 
-def test_xla_passes_but_for_one_resize_that_it_computes_wrong() -> None:
+def test_xla_passes_all_that_the_network_needs() -> None:
     report = run(_checked, PJRT_DEVICE="CPU")
     print("\n".join(report["lines"]))
     found = {check["name"]: check["found"] for check in report["checks"]}
     assert found["compilations after warm-up"] == "0 in 20 requests"
     assert found["operators on the host"] == "0 calls since the start"
     assert report["device"].startswith("xla (torch_xla 2.9")
-    # torch_xla 2.9 resizes 12x12 to 15x20, corners not aligned, with an error as large as the values themselves.
-    failed = [check["name"] for check in report["checks"] if check["needed"] and not check["passed"]]
-    assert failed == ["resize of positions"], report["lines"]
+    assert report["passed"], report["lines"]
+    # torch_xla 2.9 resizes 12x12 to 15x20, corners not aligned, with an error as large as the values themselves, and
+    # in bfloat16 with an error of a tenth. Serving needs neither: positions are resized on the host, scores in float32.
+    failed = [check["name"] for check in report["checks"] if not check["passed"]]
+    assert failed == ["resize of positions", "resize in bfloat16"], report["lines"]

@@ -9,8 +9,10 @@ card, too. Then the driver refuses it, and the next card is tried.
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +21,8 @@ from lseg_serve.segmenter.devices.hpu.host import Host
 from lseg_serve.segmenter.errors import DeviceError
 
 _CHOSEN, _VISIBLE = "HLS_MODULE_ID", "HABANA_VISIBLE_MODULES"
+# A folder of locks that nobody used for so long is of an earlier start of a host: 30 days.
+_STALE_SECONDS = 30 * 24 * 3600
 
 
 class CardClaim:
@@ -72,6 +76,7 @@ def take_card(locks: Path, acquire: Callable[[], None], host: Host | None = None
             claim.release()
             raise
         else:
+            _remove_stale(locks, host)
             return claim
     raise _none_left(modules, failures)
 
@@ -115,6 +120,28 @@ def _claim(module: int, locks: Path, host: Host) -> CardClaim | None:
             "accepted: a folder that this user may write to"
         ) from error
     return CardClaim(module, lock)
+
+
+def _remove_stale(locks: Path, host: Host) -> None:
+    """Remove the folders of other starts of hosts in which no card was taken for long and no lock is held."""
+    with suppress(OSError):
+        for folder in locks.iterdir():
+            with suppress(OSError, Timeout):  # it holds other things, is locked, or was removed just now
+                _remove_if_stale(folder, host)
+
+
+def _remove_if_stale(folder: Path, host: Host) -> None:
+    files = [file for file in folder.iterdir() if re.fullmatch(r"module-\d+\.(lock|pid)", file.name)]
+    newest = max((file.stat().st_mtime for file in files), default=time.time())
+    if folder.name == host.boot or time.time() - newest < _STALE_SECONDS:
+        return
+    with ExitStack() as held:
+        for file in files:
+            if file.suffix == ".lock":
+                held.enter_context(FileLock(file, mode=0o600, blocking=False))
+        for file in files:
+            file.unlink()
+    folder.rmdir()
 
 
 def _none_left(modules: tuple[int, ...], failures: dict[int, DeviceError]) -> DeviceError:
