@@ -78,7 +78,7 @@ class RequestMetrics:
             self._totals.follow(name[0], total - self._before.get(name, 0), **dict(name[1:]))
         for growth in self._totals.growth():
             dimensions = self._dimensions(growth.dimensions)
-            self._metrics.add_counter(growth.name, round(growth.value, 6), idx=0, dimensions=dimensions)
+            self._metrics.add_counter(growth.name, round(growth.value, 6), dimensions=dimensions)
         cache = self._segmenter.feature_cache
         self._gauge("LSegRequestsInFlight", self._in_flight, "count")
         self._gauge("LSegWorkerMemory", round(psutil.Process().memory_info().rss / 1e6), "MB")
@@ -139,7 +139,7 @@ class RequestMetrics:
     def _gauge(self, name: str, value: int, unit: str) -> None:
         if self._gauges.get(name) != value:
             dimensions = self._dimensions((("Worker", self._worker),))
-            self._metrics.add_metric(name, value, unit, idx=0, dimensions=dimensions, metric_type=MetricTypes.GAUGE)
+            self._metrics.add_metric(name, value, unit, dimensions=dimensions, metric_type=MetricTypes.GAUGE)
             self._gauges[name] = value
 
     def _dimensions(self, own: Sequence[tuple[str, str]]) -> list[Dimension]:

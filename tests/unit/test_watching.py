@@ -67,6 +67,7 @@ class Reports:
             warnings.simplefilter("ignore")  # ts leaves this file open
             self.store = MetricsCacheYamlImpl(str(STORE))
         self.store.model_name = "lseg"
+        self.store.request_ids = "load"  # a text until the first batch, then a dictionary
         self._read = 0
         self.values: dict[str, float] = defaultdict(float)
 
@@ -150,6 +151,7 @@ def test_a_report_adds_what_is_new_and_begins_with_zeros(segmenter: Segmenter, r
         metrics.end(_records(segmenter, GOOD))
         metrics.report()
         assert reports.read()["LSegRequests Status:200 Error:none"] == number
+        reports.store.request_ids = {0: "an-id", 1: "another"}
     later = {key for key in reports.read() if key not in at_first}
     assert not later, "what is asked for exists from the start"
     assert reports.read()["LSegFeatureCacheHits"] == 2
