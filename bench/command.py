@@ -12,6 +12,7 @@ from pathlib import Path
 from lseg_serve.bench import (
     cost,
     decoding,
+    embeddings,
     endpoint,
     engines,
     load,
@@ -56,6 +57,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return cost.measure()
     if options.measured == "masks":
         return masks.measure(options.runs)
+    if options.measured == "embeddings":
+        return embeddings.measure(folder, options.runs, options.checkpoint)
     if options.measured == "decoding":
         return decoding.measure(options.runs)
     if options.measured == "kinds":
@@ -115,6 +118,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
     command.add_argument("--runs", type=int, default=15)
+    command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
+    command.add_argument("--runs", type=int, default=20)
+    command.add_argument("--checkpoint", type=Path, help="a full-size model in the place of the bundled one")
     command = commands.add_parser("decoding", help="JPEGs to pixels, beside Pillow")
     command.add_argument("--runs", type=int, default=20)
     commands.add_parser("cost", help="the estimate of a request's cost beside what it takes")

@@ -29,7 +29,7 @@ from lseg_serve.server import LocalServer
 
 SIZES = ((320, 240), (640, 480), (1920, 1080), (4000, 3000))
 COUNTS = (1, 20, 150)
-_STAGES = ("decode", "text", "network", "mask")  # names in Server-Timing; columns of a row end in _ms
+_STAGES = ("decode", "text", "network", "mask", "embed")  # names in Server-Timing; columns of a row end in _ms
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
@@ -174,7 +174,11 @@ def stage_columns(served: Served, times: Times) -> dict[str, float]:
     """
     counted = served.stages[1:]
     overhead = [1000 * wall - stages["network"] for wall, stages in zip(times.wall, counted, strict=True)]
-    medians = {f"{stage}_ms": float(np.median([stages[stage] for stages in counted])) for stage in _STAGES}
+    medians = {
+        f"{stage}_ms": float(np.median([stages[stage] for stages in counted]))
+        for stage in _STAGES
+        if stage in counted[0]
+    }
     return medians | {"overhead_ms": float(np.median(overhead))}
 
 

@@ -55,6 +55,7 @@ def _tables(folder: Path) -> list[str]:
         "cost",
         "masks",
         "kinds",
+        "embeddings",
         "page",
     )
     rows = {name: read_rows(name, folder) for name in known}
@@ -70,6 +71,7 @@ def _tables(folder: Path) -> list[str]:
         ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
         ("The page in a browser", ("page",), _page_table(rows["page"])),
+        ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
     lines: list[str] = []
     for title, names, table in sections:
@@ -127,6 +129,14 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
         cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
     return _table(("endpoint, ms", *paths), body)
+
+
+def _embeddings_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (row.note, _ms(row.median_ms), _ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
+        for row in rows
+    ]
+    return _table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:

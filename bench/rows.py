@@ -34,6 +34,7 @@ class Row:
     text_ms: float | None = None  # labels to embeddings
     network_ms: float | None = None  # pixels to scores, with the image's hash and its resize to the bucket
     mask_ms: float | None = None  # scores to the mask, with lang-seg's last resize
+    embed_ms: float | None = None  # features to embeddings, in the place of a mask
     overhead_ms: float | None = None  # all that a request took except its own network_ms
     ratio: float | None = None  # naive median / this median, of the same interleaved run
     images_per_s: float | None = None
@@ -41,6 +42,7 @@ class Row:
     peak_mb: float | None = None  # highest resident memory
     unique_mb: float | None = None  # private to one worker, at rest
     ready_s: float | None = None  # from the start of the server to a ready worker, warm-up included
+    response_mb: float | None = None  # of the body
     max_difference: float | None = None  # of any score, against the naive path's; scores lie within +-14.3
     agreement: float | None = None  # share of pixels with the naive path's label
     miou: float | None = None  # percent, where the weights mean something

@@ -17,7 +17,7 @@ from lseg_serve.model.weights import save_weights
 from lseg_serve.segmenter import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 
 _PROJECT = Path(__file__).parent.parent  # the package lseg_serve: the folders of the project under one name
-_PACKAGES = ("handler", "segmenter", "model", "labelsets")  # what runs in a worker
+_PACKAGES = ("handler", "segmenter", "model", "labelsets", "embeddings")  # what runs in a worker
 _CODE = (".py", ".txt")  # Gaudi's bridge reads lists of operators from text files
 
 

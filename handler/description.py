@@ -33,6 +33,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_labels": config.max_labels,
             "max_label_length": config.max_label_length,
             "max_image_pixels": config.max_image_pixels,
+            "max_points": config.max_points,
             "max_response_bytes": max_response_bytes,
             "max_request_seconds": config.max_request_seconds,
         },

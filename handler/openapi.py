@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from lseg_serve.handler.formats import FORMAT_BY_NAME, GEOMETRIES
-from lseg_serve.handler.request_model import request_schema
+from lseg_serve.handler.request_model import OF_EMBEDDINGS, request_schema
 from lseg_serve.segmenter import IMAGE_FORMATS, MODES, Config, SegmenterError
 
 Schema = dict[str, Any]
@@ -30,8 +30,14 @@ _INTEGERS: Schema = {"type": "array", "items": {"type": "integer"}}
 
 
 def json_request(config: Config | None = None) -> Schema:
-    """A request in JSON, with the limits of `config`."""
-    return request_schema(config or Config())
+    """A request for a mask in JSON, with the limits of `config`. Embeddings are asked at the endpoint itself."""
+    schema = request_schema(config or Config())
+    properties = {
+        name: field for name, field in schema["properties"].items() if name not in (*OF_EMBEDDINGS, "container")
+    }
+    properties["format"] = {**properties["format"], "enum": list(FORMAT_BY_NAME)}
+    mask = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**mask, "properties": properties, "required": ["image"]}
 
 
 def form_request(config: Config | None = None) -> Schema:

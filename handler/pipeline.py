@@ -8,14 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
+from lseg_serve.handler.formats.embeddings import EMBEDDINGS
 from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.requests import parse_request, plain_headers
-from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
+from lseg_serve.handler.responses import (
+    Response,
+    ServerInfo,
+    check_embedding_bytes,
+    embedding_response,
+    error_response,
+    make_response,
+)
 from lseg_serve.segmenter import (
     DeviceLostError,
+    Embedding,
+    EmbedJob,
     Job,
     OutOfMemoryError,
+    Pixels,
     Reading,
     Segmentation,
     Segmenter,
@@ -37,7 +48,7 @@ class Prepared:
     """A request that has passed every check, its labels encoded and its image decoded."""
 
     request: Request
-    job: Job
+    job: Job | EmbedJob
     decode_seconds: float
 
 
@@ -46,22 +57,24 @@ def respond(
 ) -> list[Response]:
     """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
     prepared = [
-        _guarded(segmenter, _prepare, segmenter, row, header, server.max_request_bytes)
-        for row, header in zip(rows, headers, strict=True)
+        _guarded(segmenter, _prepare, segmenter, row, header, server) for row, header in zip(rows, headers, strict=True)
     ]
-    results = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
+    masks = iter(_segment(segmenter, [one.job for one in prepared if isinstance(one, Prepared)]))
     return [
-        _response(segmenter, one, next(results), server) if isinstance(one, Prepared) else error_response(one)
+        _response(segmenter, one, next(masks) if isinstance(one.job, Job) else _embed(segmenter, one.job), server)
+        if isinstance(one, Prepared)
+        else error_response(one)
         for one in prepared
     ]
 
 
-def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) -> Prepared:
-    request = parse_request(row, plain_headers(headers), most_bytes)
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInfo) -> Prepared:
+    request = parse_request(row, plain_headers(headers), server.max_request_bytes)
+    if request.format == EMBEDDINGS:
+        return _prepare_embedding(segmenter, request, server)
     text = segmenter.encode_labels(request.labels)
     start = time.perf_counter()
-    reading = Reading(request.bands, request.range)
-    image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
+    image = _decoded(segmenter, request)
     mode = request.mode or segmenter.config.mode
     as_json, as_arrays = request.format == "json", request.format == "npz"
     job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=mode)
@@ -70,9 +83,25 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, most_bytes: int) 
     return Prepared(request, job, decode_seconds)
 
 
-def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
-    """The results of all requests together; where that fails, of each alone, so that only the culprit suffers."""
-    jobs = [one.job for one in prepared]
+def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInfo) -> Prepared:
+    """As `_prepare`; a request for embeddings may have no labels, or labels and no image."""
+    text = None if request.labels is None else segmenter.encode_labels(request.labels)
+    start = time.perf_counter()
+    image = _decoded(segmenter, request) if request.has_image else None
+    decode_seconds = time.perf_counter() - start
+    job = EmbedJob(image, text, request.points, request.embed_options)
+    check_embedding_bytes(segmenter.check_embedding(job), server)
+    return Prepared(request, job, decode_seconds)
+
+
+def _decoded(segmenter: Segmenter, request: Request) -> Pixels:
+    reading = Reading(request.bands, request.range)
+    return decode_image(request.image, segmenter.config.max_image_pixels, reading)
+
+
+def _segment(segmenter: Segmenter, every: Sequence[Job | EmbedJob]) -> list[Segmentation | SegmenterError]:
+    """The masks of all jobs together; where that fails, of each alone, so that only the culprit suffers."""
+    jobs = [job for job in every if isinstance(job, Job)]
     if len(jobs) > 1:
         together = _tried(segmenter, segmenter.segment_batch, jobs)
         if not isinstance(together, SegmenterError):
@@ -85,13 +114,24 @@ def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segment
     return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
 
 
+def _embed(segmenter: Segmenter, job: EmbedJob) -> Embedding | SegmenterError:
+    found = _guarded(segmenter, segmenter.embed_batch, [job])
+    return found if isinstance(found, SegmenterError) else found[0]
+
+
 def _response(
-    segmenter: Segmenter, prepared: Prepared, result: Segmentation | SegmenterError, server: ServerInfo
+    segmenter: Segmenter, prepared: Prepared, result: Segmentation | Embedding | SegmenterError, server: ServerInfo
 ) -> Response:
     if isinstance(result, SegmenterError):
         return error_response(result)
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
-    response = _guarded(segmenter, make_response, prepared.request, prepared.job.image, timed, server)
+    response: Response | SegmenterError
+    if isinstance(timed, Segmentation):
+        image = prepared.job.image
+        assert image is not None  # a mask has one
+        response = _guarded(segmenter, make_response, prepared.request, image, timed, server)
+    else:
+        response = _guarded(segmenter, embedding_response, prepared.request, timed, server)
     return error_response(response) if isinstance(response, SegmenterError) else response
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -19,118 +18,46 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from lseg_serve.handler.encoded_images import decoded_field, decoded_text
-from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.embeddings.files import Container
+from lseg_serve.handler import field_values as values
+from lseg_serve.handler.formats import CONTAINERS, FORMATS, GEOMETRIES
+from lseg_serve.handler.formats.embeddings import EMBEDDINGS
 from lseg_serve.handler.repeated_fields import Repeated
-from lseg_serve.labelsets import LabelTextError, kind_in_json, split_labels
+from lseg_serve.labelsets import kind_in_json
 from lseg_serve.segmenter import (
+    DTYPES,
     IMAGE_FORMATS,
     MODES,
+    PRESETS,
     Config,
+    EmbedOptions,
     InvalidImageError,
-    InvalidLabelsError,
     InvalidOptionError,
     Mode,
     SegmenterError,
 )
 
-_CHOICES: dict[str, tuple[str, ...]] = {"format": FORMATS, "mode": MODES, "geometry": GEOMETRIES}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "format": FORMATS,
+    "mode": MODES,
+    "geometry": GEOMETRIES,
+    "container": CONTAINERS,
+    "dtype": DTYPES,
+    "preset": PRESETS,
+}
+# The options of the format embeddings; no other takes them.
+OF_EMBEDDINGS = ("points", "dtype", "preset", "scales", "flip", "base_size", "crop_size")
 # What is accepted for the other options, in words.
 _ACCEPTED = {
     "threshold": "a number from 0 to 1",
     "alpha": "a number from 0 to 1",
     "bands": "one band or three, such as 4,3,2; the first is 1",
     "range": "the values that are black and white, such as 0,4095",
+    "scales": "numbers above 0, such as 0.75,1",
+    "flip": "true or false",
+    "base_size": "a whole number of pixels",
+    "crop_size": "a whole number of pixels",
 }
-_MOST_BANDS = 65_535  # of a TIFF
-
-
-def _image(value: object) -> bytes:
-    """The bytes of the image file: as they came, or from base64 or a data URI."""
-    if value is None:
-        raise InvalidImageError(
-            "there is no image; accepted: the field image, a raw body, or JSON with image as base64"
-        )
-    if isinstance(value, bytes | bytearray):
-        return decoded_field(bytes(value))
-    if not isinstance(value, str):
-        raise InvalidImageError(f"image is {kind_in_json(value)}; accepted: a file, or base64 text in JSON")
-    return decoded_text(value)
-
-
-def _labels(value: object) -> list[object]:
-    """A JSON list, or text by the rule of `split_labels`; of several fields the labels of all."""
-    if isinstance(value, list):
-        return value
-    fields = value.values if isinstance(value, Repeated) else (value,)
-    if len(fields) > 1:
-        return [label for field in fields for label in (_labels(field) or [""])]
-    try:
-        return split_labels(_text("labels", value))
-    except LabelTextError as error:
-        raise InvalidLabelsError(str(error)) from error
-
-
-def _stripped(value: object) -> object:
-    """Text without spaces around it. What is no text is left for pydantic to refuse."""
-    value = value.decode("utf-8") if isinstance(value, bytes | bytearray) else value
-    return value.strip() if isinstance(value, str) else value
-
-
-def _number(value: object) -> object:
-    """A number, also where it was sent as text. What is none is left for pydantic to refuse."""
-    value = _stripped(value)
-    return float(value) if isinstance(value, str) else value
-
-
-def _bands(value: object) -> tuple[int, ...]:
-    """One number of a band or three: a JSON list, a number, or text split at commas."""
-    numbers = _numbers(value)
-    if len(numbers) not in (1, 3) or not all(number.is_integer() and 1 <= number <= _MOST_BANDS for number in numbers):
-        raise ValueError
-    return tuple(map(int, numbers))
-
-
-def _range(value: object) -> tuple[float, float]:
-    """The values of black and white: a JSON list, or text split at commas."""
-    black, white = _numbers(value)
-    if not black < white:
-        raise ValueError
-    return black, white
-
-
-def _numbers(value: object) -> list[float]:
-    """Numbers in a JSON list, alone, or in text split at commas. None of them is infinite."""
-    value = _stripped(value)
-    if isinstance(value, str):
-        value = value.strip("[]").split(",")
-    numbers = []
-    for number in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(number, bool) or not isinstance(number, int | float | str):
-            raise ValueError
-        try:
-            numbers.append(float(number))
-        except OverflowError as error:
-            raise ValueError from error
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError
-    return numbers
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, bytes | bytearray):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise _wrong(name, f"{name} is not UTF-8 text: {error}") from error
-    if isinstance(value, str):
-        return value
-    accepted = "a list of texts, or text" if name == "labels" else "text"
-    raise _wrong(name, f"{name} is {kind_in_json(value)}; accepted: {accepted}")
-
-
-def _wrong(name: str, message: str) -> SegmenterError:
-    return InvalidLabelsError(message) if name == "labels" else InvalidOptionError(message, name)
 
 
 def _member_of(names: tuple[str, ...]) -> AfterValidator:
@@ -146,9 +73,13 @@ def _enum(names: tuple[str, ...]) -> WithJsonSchema:
     return WithJsonSchema({"enum": list(names), "type": "string"})
 
 
-_Format = Annotated[str, BeforeValidator(_stripped), _member_of(FORMATS), _enum(FORMATS)]
-_Geometry = Annotated[str, BeforeValidator(_stripped), _member_of(GEOMETRIES), _enum(GEOMETRIES)]
-_Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
+_Format = Annotated[str, BeforeValidator(values.stripped), _member_of(FORMATS), _enum(FORMATS)]
+_Geometry = Annotated[str, BeforeValidator(values.stripped), _member_of(GEOMETRIES), _enum(GEOMETRIES)]
+_Container = Annotated[Container, BeforeValidator(values.stripped)]
+_Pixels = Annotated[
+    int | SkipJsonSchema[None], BeforeValidator(values.whole_number), WithJsonSchema({"type": "integer"})
+]
+_Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(values.number)]
 
 
 class Request(BaseModel):
@@ -158,13 +89,13 @@ class Request(BaseModel):
 
     image: Annotated[
         bytes,
-        BeforeValidator(_image),
+        BeforeValidator(values.image_file),
         WithJsonSchema({"type": "string"}),
         Field(repr=False, description=f"The image file: {', '.join(IMAGE_FORMATS)}. In JSON as base64 or a data URI."),
-    ]
+    ] = b""
     labels: Annotated[
         list[Any] | SkipJsonSchema[None],
-        BeforeValidator(_labels),
+        BeforeValidator(values.labels_list),
         WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
         Field(
             description="Distinct texts, in any language; as text, separated by commas or line ends. Without them, the"
@@ -174,7 +105,7 @@ class Request(BaseModel):
     format: Annotated[_Format, Field(description="Of the response. Without it, what `Accept` names.")] = "png"
     mode: Annotated[
         Mode | SkipJsonSchema[None],
-        BeforeValidator(_stripped),
+        BeforeValidator(values.stripped),
         Field(description="`fast`: one pass over the image. `accurate`: lang-seg's published evaluation."),
     ] = None
     threshold: Annotated[
@@ -184,16 +115,78 @@ class Request(BaseModel):
     geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
     bands: Annotated[
         tuple[int, ...] | SkipJsonSchema[None],
-        BeforeValidator(_bands),
+        BeforeValidator(values.bands),
         WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 3}),
         Field(description="Bands of the image that are red, green and blue, or one that is grey. The first is 1."),
     ] = None
     range: Annotated[
         tuple[float, float] | SkipJsonSchema[None],
-        BeforeValidator(_range),
+        BeforeValidator(values.value_range),
         WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
         Field(description="Values of the image that are black and white."),
     ] = None
+
+    container: Annotated[
+        _Container, Field(description="The file of the format embeddings. Without it, what `Accept` names.")
+    ] = "npz"
+    points: Annotated[
+        Any,
+        BeforeValidator(values.points),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                "minItems": 1,
+            }
+        ),
+        Field(
+            repr=False,
+            description="Places [x, y] in pixels of the upright image, whose embeddings are wanted. In a form as JSON"
+            " or as a file of NumPy's format. Without them, the map of the whole image.",
+        ),
+    ] = None
+    dtype: Annotated[
+        str,
+        BeforeValidator(values.stripped),
+        _member_of(DTYPES),
+        _enum(DTYPES),
+        Field(description="Type of the numbers of embeddings."),
+    ] = "float16"
+    preset: Annotated[
+        str | SkipJsonSchema[None],
+        BeforeValidator(values.stripped),
+        _member_of(PRESETS),
+        _enum(PRESETS),
+        Field(description="Embeddings as one of these projects computes them, in the place of a mode."),
+    ] = None
+    scales: Annotated[
+        tuple[float, ...] | SkipJsonSchema[None],
+        BeforeValidator(values.scales),
+        WithJsonSchema({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}, "minItems": 1}),
+        Field(description="Scales of embeddings in accurate mode, in the place of the configured ones."),
+    ] = None
+    flip: Annotated[
+        bool | SkipJsonSchema[None],
+        BeforeValidator(values.flag),
+        WithJsonSchema({"type": "boolean"}),
+        Field(description="Whether the mirror image counts for embeddings in accurate mode."),
+    ] = None
+    base_size: Annotated[
+        _Pixels, Field(description="Pixels of the image's long side at scale 1, for embeddings in accurate mode.")
+    ] = None
+    crop_size: Annotated[_Pixels, Field(description="Pixels of a window's side, for embeddings in accurate mode.")] = (
+        None
+    )
+
+    @property
+    def has_image(self) -> bool:
+        """Whether an image was sent. Only embeddings of labels need none."""
+        return "image" in self.model_fields_set
+
+    @property
+    def embed_options(self) -> EmbedOptions:
+        """How embeddings are computed."""
+        return EmbedOptions(self.mode, self.preset, self.scales, self.flip, self.base_size, self.crop_size, self.dtype)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -207,10 +200,35 @@ class Request(BaseModel):
             raise InvalidOptionError(f"unknown field {name!r}; accepted: {', '.join(cls.model_fields)}", name)
         _refuse_repeated(fields)
         sent = {name: value for name, value in fields.items() if value is not None}  # null is the same as absent
+        given = {} if labels_alone(sent) else {"image": None}
         try:
-            return handler({"image": None, **sent})
+            request = handler({**given, **sent})
         except ValidationError as error:
             raise _refusal(fields, error) from None
+        _refuse_options_of_embeddings(sent, request)
+        return request
+
+
+def asks_for_embeddings(fields: Mapping[str, object]) -> bool:
+    """Whether the field `format` of an unchecked request is embeddings."""
+    try:
+        return values.stripped(fields.get("format")) == EMBEDDINGS
+    except UnicodeDecodeError:
+        return False
+
+
+def labels_alone(sent: Mapping[str, object]) -> bool:
+    """Whether embeddings of labels are asked for, which needs no image."""
+    return asks_for_embeddings(sent) and "labels" in sent and "image" not in sent
+
+
+def _refuse_options_of_embeddings(sent: Mapping[str, object], request: Request) -> None:
+    """Refuse options of the format embeddings where another one is asked for, which would not heed them."""
+    name = next((name for name in OF_EMBEDDINGS if name in sent), None)
+    if name is not None and request.format != EMBEDDINGS:
+        raise InvalidOptionError(
+            f"{name} is given with the format {request.format}; accepted: with the format {EMBEDDINGS}", name
+        )
 
 
 def request_schema(config: Config) -> dict[str, Any]:
@@ -219,9 +237,12 @@ def request_schema(config: Config) -> dict[str, Any]:
     properties = schema["properties"]
     properties["labels"]["maxItems"] = config.max_labels
     properties["mode"]["default"] = config.mode
-    for name in ("labels", "bands", "range"):
-        del properties[name]["default"]  # the null of the model stands for "not sent", and cannot be sent
-    return schema
+    properties["points"]["maxItems"] = config.max_points
+    for field in properties.values():
+        if field.get("default", "") in (None, ""):
+            field.pop("default", None)  # the null or empty value of the model stands for "not sent"
+    of_labels = {"required": ["labels", "format"], "properties": {"format": {"const": EMBEDDINGS}}}
+    return {**schema, "anyOf": [{"required": ["image"]}, of_labels]}
 
 
 def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterError:
@@ -229,7 +250,7 @@ def _refusal(fields: Mapping[str, object], error: ValidationError) -> SegmenterE
     name = str(error.errors(include_url=False)[0]["loc"][0])
     value = fields[name]
     if name in _CHOICES:
-        choice = _text(name, value).strip()
+        choice = values.text_of(name, value).strip()
         return InvalidOptionError(f"{name} is {choice[:60]!r}; accepted: {', '.join(_CHOICES[name])}", name)
     text = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
     shown = repr(text[:60]) if isinstance(text, str) else kind_in_json(text)

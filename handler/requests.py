@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 
 from lseg_serve.handler.bodies import FORM, MOST_BYTES, json_object, media_type, unpacked
-from lseg_serve.handler.formats import FORMAT_OF_MEDIA_TYPE
+from lseg_serve.handler.formats import CONTAINER_OF_MEDIA_TYPE, FORMAT_OF_MEDIA_TYPE
 from lseg_serve.handler.repeated_fields import Repeated
-from lseg_serve.handler.request_model import Request
+from lseg_serve.handler.request_model import Request, asks_for_embeddings, labels_alone
 from lseg_serve.segmenter import InvalidImageError, InvalidOptionError, InvalidRequestError, UnsupportedImageError
 
 HEADER_PREFIX = "x-lseg-"
@@ -60,8 +60,12 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_by
         name.removeprefix(HEADER_PREFIX): value for name, value in headers.items() if name.startswith(HEADER_PREFIX)
     }
     fields = _overridden(named, _fields(row, headers, most_bytes))
-    accepted = {"format": _accepted_format(headers.get("accept", ""))}
-    return Request.model_validate(_overridden(accepted, fields))
+    accepted = {"format": _accepted(headers.get("accept", ""), FORMAT_OF_MEDIA_TYPE, "png")}
+    merged = _overridden(accepted, fields)
+    if asks_for_embeddings(merged):
+        container = _accepted(headers.get("accept", ""), CONTAINER_OF_MEDIA_TYPE, "npz")
+        merged = _overridden({"container": container}, merged)
+    return Request.model_validate(merged)
 
 
 def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int) -> dict[str, object]:
@@ -69,7 +73,7 @@ def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: i
     body = unpacked(next((row[name] for name in _BODY_FIELDS if name in row), None), headers, most_bytes)
     fields = {name: value for name, value in row.items() if name not in (*_BODY_FIELDS, *_IGNORED_FIELDS)}
     content_type = media_type(headers)
-    if content_type == FORM:
+    if content_type == FORM and not labels_alone(fields):
         _mend_form(fields)
     document = None if isinstance(body, Repeated) else json_object(body, content_type)
     if document is not None:
@@ -107,13 +111,13 @@ def _overridden(fields: Mapping[str, object], by: Mapping[str, object]) -> dict[
     return {**by, **fields, **{name: value for name, value in by.items() if value is not None}}
 
 
-def _accepted_format(accept: str) -> str:
-    """The format that an Accept header prefers, png where it names none of them."""
+def _accepted(accept: str, names: Mapping[str, str], default: str) -> str:
+    """Which of `names`, by media type, an Accept header prefers; `default` where it names none of them."""
     choices: list[tuple[float, str]] = []
     for part in accept.split(","):
         media_type, _, parameters = part.strip().lower().partition(";")
         quality = re.search(r"q=([0-9.]+)", parameters)
         weight = float(quality[1]) if quality and re.fullmatch(r"\d(\.\d*)?", quality[1]) else 1.0
-        if weight > 0 and media_type.strip() in FORMAT_OF_MEDIA_TYPE:
-            choices.append((weight, FORMAT_OF_MEDIA_TYPE[media_type.strip()]))
-    return max(choices, key=lambda choice: choice[0])[1] if choices else "png"
+        if weight > 0 and media_type.strip() in names:
+            choices.append((weight, names[media_type.strip()]))
+    return max(choices, key=lambda choice: choice[0])[1] if choices else default

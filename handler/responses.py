@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -11,10 +12,11 @@ from urllib.parse import quote
 from lseg_serve.handler.formats import FORMAT_BY_NAME
 from lseg_serve.handler.formats.colors import legend
 from lseg_serve.handler.formats.content import Content, ServerInfo
+from lseg_serve.handler.formats.embeddings import TYPE_OF_CONTAINER, encode_embeddings
 from lseg_serve.handler.request_model import Request
-from lseg_serve.segmenter import Pixels, ResponseTooLargeError, Segmentation, SegmenterError
+from lseg_serve.segmenter import Embedding, Pixels, ResponseTooLargeError, Segmentation, SegmenterError
 
-__all__ = ["Response", "ServerInfo", "error_response", "make_response"]
+__all__ = ["Response", "ServerInfo", "check_embedding_bytes", "embedding_response", "error_response", "make_response"]
 
 # Proxies and clients commonly refuse headers beyond 8 kB in all.
 _LEGEND_HEADER_BYTES = 7_000
@@ -52,6 +54,35 @@ def make_response(request: Request, image: Pixels, result: Segmentation, server:
     return Response(body, response_format.content_type, headers=_headers(result, server))
 
 
+def embedding_response(request: Request, result: Embedding, server: ServerInfo) -> Response:
+    """The response to `request` for embeddings.
+
+    Raises:
+        ResponseTooLargeError: as `make_response`.
+    """
+    body = encode_embeddings(result, request.container)
+    check_embedding_bytes(len(body), server)
+    legend_headers = {} if result.labels is None else _legend_headers(result.labels.labels)
+    headers = {"X-LSeg-Device": server.device, **legend_headers, **_timing_headers(result.seconds, server)}
+    return Response(body, TYPE_OF_CONTAINER[request.container], headers=headers)
+
+
+def check_embedding_bytes(count: int, server: ServerInfo) -> None:
+    """Refuse embeddings of `count` bytes that could not be passed on, before they are computed.
+
+    Raises:
+        ResponseTooLargeError: there are too many.
+    """
+    accepted = server.max_response_bytes - _FRAMING_BYTES
+    if count > accepted:
+        raise ResponseTooLargeError(
+            f"the embeddings take {count} bytes; accepted: up to {accepted} (max_response_size in config.properties, "
+            "max_response_bytes in model-config.yaml); a map takes the fewest in mode fast and as float16, points take "
+            "1 kB each",
+            "format",
+        )
+
+
 def error_response(error: SegmenterError) -> Response:
     """The response to a request that failed. Its body repeats the status, which gRPC does not pass on."""
     body: dict[str, Any] = {
@@ -61,11 +92,17 @@ def error_response(error: SegmenterError) -> Response:
 
 
 def _headers(result: Segmentation, server: ServerInfo) -> dict[str, str]:
-    headers = {"X-LSeg-Device": server.device, **_legend_headers(result.labels)}
-    if server.timings:
-        stages = (f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in result.seconds.items())
-        headers["Server-Timing"] = ", ".join(stages)
-    return headers
+    return {
+        "X-LSeg-Device": server.device,
+        **_legend_headers(result.labels),
+        **_timing_headers(result.seconds, server),
+    }
+
+
+def _timing_headers(seconds: Mapping[str, float], server: ServerInfo) -> dict[str, str]:
+    if not server.timings:
+        return {}
+    return {"Server-Timing": ", ".join(f"{stage};dur={own * 1000:.1f}" for stage, own in seconds.items())}
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,8 @@ from lseg_serve.segmenter.archive import (
 from lseg_serve.segmenter.config import MODES, Config, Mode, ModelConfigFile, StaticImageSizeParams
 from lseg_serve.segmenter.cost import CostModel, Rates, Work
 from lseg_serve.segmenter.devices import GraphCounts, choose_device, kind_at_hand
+from lseg_serve.segmenter.embed.embedder import Embedding, EmbedJob
+from lseg_serve.segmenter.embed.options import DTYPES, PRESETS, EmbedOptions
 from lseg_serve.segmenter.errors import (
     ArchiveError,
     ConfigError,
@@ -43,10 +45,12 @@ __all__ = [
     "ARCHIVE_FORMAT",
     "BLACK",
     "CONFIG_FILE",
+    "DTYPES",
     "IMAGE_FORMATS",
     "LABELS_FILE",
     "MANIFEST_FILE",
     "MODES",
+    "PRESETS",
     "UNLABELLED",
     "WEIGHTS_FILE",
     "ArchiveError",
@@ -56,6 +60,9 @@ __all__ = [
     "CostModel",
     "DeviceError",
     "DeviceLostError",
+    "EmbedJob",
+    "EmbedOptions",
+    "Embedding",
     "GraphCounts",
     "InvalidImageError",
     "InvalidLabelsError",

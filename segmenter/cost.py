@@ -101,6 +101,20 @@ class CostModel:
             f"{fitting}"
         )
 
+    def check_passes(self, pixels: int, passes: int, most: int) -> None:
+        """Refuse `passes` of the network over `pixels` pixels in all, if they take more than `most` seconds.
+
+        Raises:
+            RequestTooCostlyError: they do.
+        """
+        seconds = self.rates.network * pixels
+        if seconds > most:
+            raise RequestTooCostlyError(
+                f"the embeddings take {passes} passes of the network, an estimated {seconds:.0f} s; accepted: up to "
+                f"{most} s (max_request_seconds in model-config.yaml), with fewer scales, without flip, or with a "
+                "smaller base_size"
+            )
+
     def _fitting(self, work: Work, most: int) -> list[str]:
         """What would be accepted instead of `work`, in words; each alone is enough."""
         without_labels, without_pixels = self.seconds(replace(work, labels=0)), self._seconds(work, pixels=0)

@@ -18,20 +18,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lseg_serve.embeddings import Embeddings, PointsError
+from lseg_serve.embeddings.points import Points, as_points
 from lseg_serve.model import Architecture, LabelTooLongError, LSeg, read_checkpoint
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
 from lseg_serve.segmenter.config import MODES, Config
 from lseg_serve.segmenter.cost import CostModel, Work, measure_rates
 from lseg_serve.segmenter.devices import Device, choose_device
+from lseg_serve.segmenter.embed.embedder import Embedder, Embedding, EmbedJob
+from lseg_serve.segmenter.embed.head import Head
+from lseg_serve.segmenter.embed.options import EmbedOptions
 from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
 from lseg_serve.segmenter.engine.network import Network
 from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
-from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError
+from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
 from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
 from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
 from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
@@ -65,6 +72,7 @@ class Segmenter:
         self.config = config or Config()
         self.device = device or choose_device(self.config)
         self.shapes = plan_shapes(self.config, net.architecture, self.device, most_images)
+        head = Head(net)  # a copy, before the network moves to the device
         self.network = Network(net, self.device, self.shapes)
         self.warmed: WarmUp | None = None
         self.costs: CostModel | None = None  # `warm_up` measures it
@@ -76,6 +84,7 @@ class Segmenter:
         self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
             self.text_cache.pin(self.label_set, label_embeddings)
+        self.embedder = Embedder(self.network, self.shapes, self.config, head, self._features_of, self.encode_labels)
 
     @classmethod
     def load(
@@ -169,6 +178,91 @@ class Segmenter:
         job = replace(job, labels=self.encode_labels(labels))
         self.check_cost(job)
         return self.segment_batch([job])[0]
+
+    def embed(
+        self,
+        image: str | os.PathLike[str] | bytes | Pixels,
+        *,
+        labels: Sequence[str] | None = None,
+        options: EmbedOptions | None = None,
+    ) -> Embeddings:
+        """The embeddings of one image, given as in `segment`, to be asked for points and labels later.
+
+        In fast mode they are the head's output before its last doubling, at a quarter of the network's input: without
+        loss in float32, half as large in float16. In accurate mode they have half the size of scale 1. Labels come
+        with their embeddings; further ones are encoded by this segmenter when they are asked.
+
+        Raises:
+            InvalidRequestError: the image, the labels or the options cannot be used, or take too long.
+        """
+        found = self._embed(image, labels, None, options or EmbedOptions()).embeddings
+        assert found is not None  # there were no points
+        return found
+
+    def embed_points(
+        self,
+        image: str | os.PathLike[str] | bytes | Pixels,
+        points: object,
+        *,
+        options: EmbedOptions | None = None,
+    ) -> npt.NDArray[Any]:
+        """The unit embeddings at `points` [N, 2] of x and y, in pixels of the image; see `Embeddings.at`: [N, E].
+
+        In fast mode they are those of `embed`. In accurate mode they are exact, while those of its map are not.
+
+        Raises:
+            InvalidRequestError: as `embed`, or the points are not accepted.
+        """
+        try:
+            found = self._embed(image, None, as_points(points), options or EmbedOptions()).vectors
+        except PointsError as error:
+            raise InvalidOptionError(str(error), "points") from error
+        assert found is not None
+        return found
+
+    def embed_labels(self, labels: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Unit embeddings of `labels`, as typed: float32 [K, E].
+
+        Raises:
+            InvalidLabelsError: they cannot be used.
+        """
+        embeddings: npt.NDArray[np.float32] = self.encode_labels(labels).embeddings.numpy()
+        return embeddings
+
+    def _embed(
+        self,
+        image: str | os.PathLike[str] | bytes | Pixels,
+        labels: Sequence[str] | None,
+        points: Points | None,
+        options: EmbedOptions,
+    ) -> Embedding:
+        pixels = read_pixels(image, self.config.max_image_pixels)
+        job = EmbedJob(pixels, labels, points, options)
+        self.check_embedding(job)
+        return self.embed_batch([job])[0]
+
+    def check_embedding(self, job: EmbedJob) -> int:
+        """The bytes that the embeddings of `job` will take, once it is checked.
+
+        Raises:
+            InvalidRequestError: what is not accepted, or would take longer than `max_request_seconds`.
+        """
+        return self.embedder.check(job, self.costs)
+
+    def embed_batch(self, jobs: Sequence[EmbedJob]) -> list[Embedding]:
+        """The embeddings that each job asks for, one job after the other.
+
+        Raises:
+            InvalidRequestError: one of the jobs cannot be used.
+        """
+        return [self.embedder.embed(job) for job in jobs]
+
+    @torch.no_grad()
+    def _features_of(self, image: Pixels, bucket: Bucket) -> Tensor:
+        """The features [F+4, P] of one whole image, on the host. They are cached as those of masks are."""
+        none = EncodedLabels((), torch.zeros(0, self.architecture.embedding), 0.0)
+        ((_, features),) = self._features([Task(Job(image), none)], bucket)
+        return self.device.to_host(features)[0]
 
     def check_cost(self, job: Job) -> None:
         """Refuse a job that would take longer than `max_request_seconds`. Before `warm_up` nothing is refused.

@@ -38,6 +38,7 @@ class LocalServer:
     addresses: Addresses = field(default_factory=Addresses)
     config: Path = PROJECT / "config" / "config.properties"
     environment: Mapping[str, str] = field(default_factory=dict)
+    console_log: Path | None = None  # a log4j2 configuration that logs to the console; None: logs are files
 
     @property
     def logs(self) -> Path:
@@ -155,11 +156,12 @@ class LocalServer:
         processes.forget(self.temporary)
         Logs(self.logs).clear()
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
-        command += log_options(self.config)
+        command += log_options(self.config, self.console_log)
         command += ["--model-store", str(model_store), "--models", *models]
         environment = environment_of(self.run_folder, self.temporary, self.logs)
         environment |= {"TS_CONFIG_FILE": str(self.config), **self.addresses.environment(), **self.environment}
-        with (self.logs / CONSOLE).open("w") as console:
+        with (self.logs / CONSOLE).open("w") as file:
+            console = file if self.console_log is None else None
             run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
         if run.returncode != 0:
             raise Logs(self.logs).console_failure("TorchServe refused to start")

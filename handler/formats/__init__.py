@@ -1,7 +1,8 @@
 """The formats of a response. To add one: write a file with its encoder here, and name it in `FORMAT_BY_NAME`.
 
-`FORMAT_BY_NAME` is the only list of them: what a request may ask for, what an `Accept` header selects and the content
-type of the response are all taken from it.
+`FORMAT_BY_NAME` is the only list of what is made of a mask: what a request may ask for, what an `Accept` header selects
+and the content type of the response are all taken from it. Embeddings are made of no mask, and have a list of their
+own files.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lseg_serve.handler.formats.content import Content
+from lseg_serve.handler.formats.embeddings import EMBEDDINGS, TYPE_OF_CONTAINER
 from lseg_serve.handler.formats.json_document import encode_json
 from lseg_serve.handler.formats.npz import encode_npz
 from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
@@ -34,13 +36,19 @@ FORMAT_BY_NAME = {
     "zip": Format("application/zip", encode_zip),
 }
 
-# The values of the request's fields `format` and `geometry`.
-FORMATS = tuple(FORMAT_BY_NAME)
+# The values of the request's fields `format`, `geometry` and `container`.
+FORMATS = (*FORMAT_BY_NAME, EMBEDDINGS)
 GEOMETRIES = tuple(ENCODER_BY_GEOMETRY)
+
+CONTAINERS = tuple(TYPE_OF_CONTAINER)
 
 # What an `Accept` header selects. Where formats share a content type, the first of them has it.
 FORMAT_OF_MEDIA_TYPE = {
+    TYPE_OF_CONTAINER["safetensors"]: EMBEDDINGS,
     **{response_format.content_type: name for name, response_format in reversed(FORMAT_BY_NAME.items())},
     "image/*": "png",
     "*/*": "png",
 }
+
+# Of embeddings, once they are asked for.
+CONTAINER_OF_MEDIA_TYPE: dict[str, str] = {media_type: name for name, media_type in TYPE_OF_CONTAINER.items()}

@@ -62,6 +62,21 @@ class Config(Section):
             " length.",
         ),
     ] = 200
+    max_points: Annotated[
+        int,
+        Field(
+            ge=1, le=10_000_000, description="The most points of a request for embeddings; one takes 1 kB of response."
+        ),
+    ] = 100_000
+    max_embedding_side: Annotated[
+        int,
+        Field(
+            ge=32,
+            le=4096,
+            description="The most pixels of a side that a request for embeddings may scale its image to, or give to a"
+            " window.",
+        ),
+    ] = 2048
     max_image_pixels: Annotated[
         int,
         Field(
@@ -88,7 +103,7 @@ class Config(Section):
             description="The most bytes of a response. A larger one is refused with 413. The limit is lower where"
             " `max_response_size` of config.properties is.",
         ),
-    ] = 100_000_000
+    ] = 120_000_000
     text_cache_size: Annotated[
         int, Field(ge=1, le=10_000_000, description="The most label embeddings that are kept; one takes 2 kB.")
     ] = 10_000

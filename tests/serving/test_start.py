@@ -33,7 +33,7 @@ def handle(data, context):
 """
 
 
-def _tiny_archive(store: Path, handler: str = READY) -> Path:
+def tiny_archive(store: Path, handler: str = READY) -> Path:
     store.mkdir(exist_ok=True)
     manifest = {
         "runtime": "python",
@@ -77,7 +77,7 @@ def _answers(addresses: Addresses) -> bool:
 
 
 def test_addresses_come_from_options_then_the_environment_then_the_file(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     (tmp_path / "own.properties").write_text(
         f"enable_envvars_config=true\ndisable_token_authorization=true\nmetrics_address={addresses.metrics.url}\n"
@@ -136,7 +136,7 @@ READY_WORKER = [{"modelName": "lseg", "workers": [{"id": "9000", "status": "READ
 @pytest.mark.parametrize("reply", [(404, b"{}"), (200, json.dumps(READY_WORKER).encode())], ids=["absent", "ready"])
 def test_who_takes_the_management_port_meanwhile_is_not_believed(tmp_path: Path, reply: tuple[int, bytes]) -> None:
     """Whether the model is absent or ready there, it is another server's; this one says which port it did not get."""
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     with _Other(addresses.management.port) as other, _stopped_at_the_end(tmp_path / "run"):
         other.reply = reply
@@ -160,7 +160,7 @@ HANDLERS = {
 
 @pytest.mark.parametrize("message", HANDLERS)
 def test_a_worker_that_fails_to_load_says_why_in_the_first_line(message: str, tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", f"def handle(data, context):\n    {HANDLERS[message]}\n{HANDLERS[message]}\n")
+    tiny_archive(tmp_path / "store", f"def handle(data, context):\n    {HANDLERS[message]}\n{HANDLERS[message]}\n")
     run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
     assert run.returncode == 1
     lines = run.stderr.splitlines()
@@ -170,7 +170,7 @@ def test_a_worker_that_fails_to_load_says_why_in_the_first_line(message: str, tm
 
 
 def test_a_worker_that_dies_without_a_word_is_noticed(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", "import os\nos._exit(3)\n")
+    tiny_archive(tmp_path / "store", "import os\nos._exit(3)\n")
     run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
     assert run.returncode == 1
     assert "server not started: the model lseg did not load" in run.stderr
@@ -178,7 +178,7 @@ def test_a_worker_that_dies_without_a_word_is_noticed(tmp_path: Path) -> None:
 
 def test_words_in_the_log_stop_no_start(tmp_path: Path) -> None:
     """A worker takes its time, and a client asks meanwhile for a path that reads like TorchServe's failure."""
-    _tiny_archive(tmp_path / "store", f"import time\ntime.sleep(3)\n{READY}")
+    tiny_archive(tmp_path / "store", f"import time\ntime.sleep(3)\n{READY}")
     addresses = free_addresses()
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with _stopped_at_the_end(tmp_path / "run"), subprocess.Popen(command, cwd=PROJECT) as start:
@@ -189,7 +189,7 @@ def test_words_in_the_log_stop_no_start(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_is_named_with_the_reason(tmp_path: Path) -> None:
-    archive = _tiny_archive(tmp_path / "store")
+    archive = tiny_archive(tmp_path / "store")
     whole = archive.read_bytes()
     for content, reason in (
         (whole[:-30], "lseg.mar is damaged, or no archive of a model (File is not a zip file)"),
@@ -205,7 +205,7 @@ def test_a_damaged_archive_is_named_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_start_clears_what_a_killed_server_left(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses, run_folder = free_addresses(), tmp_path / "run"
     server = LocalServer(run_folder, addresses)
     with _stopped_at_the_end(run_folder):
@@ -225,7 +225,7 @@ def test_a_start_clears_what_a_killed_server_left(tmp_path: Path) -> None:
 def test_stop_returns_when_the_ports_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a server that had to be killed, here because it was suspended. It gets less than a minute to end."""
     monkeypatch.setattr(processes, "_STOP_SECONDS", 3)
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     server = LocalServer(tmp_path / "run", free_addresses())
     server.start(tmp_path / "store", ["lseg=lseg.mar"])
     server.wait_until_ready("lseg", seconds=PATIENCE)
@@ -238,7 +238,7 @@ def test_stop_returns_when_the_ports_are_free(tmp_path: Path, monkeypatch: pytes
 
 
 def test_of_two_starts_at_once_one_says_so(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with _stopped_at_the_end(tmp_path / "run"):
@@ -255,7 +255,7 @@ def test_of_two_starts_at_once_one_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_start_leaves_no_server(number: signal.Signals, tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", "import time\ntime.sleep(300)\n")
+    tiny_archive(tmp_path / "store", "import time\ntime.sleep(300)\n")
     addresses, server = free_addresses(), LocalServer(tmp_path / "run")
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with (
@@ -276,7 +276,7 @@ def test_an_interrupted_start_leaves_no_server(number: signal.Signals, tmp_path:
 
 def test_a_full_queue_is_answered_with_503(tmp_path: Path) -> None:
     """In words of TorchServe that speak of workers; docs/operations.md explains them."""
-    _tiny_archive(
+    tiny_archive(
         tmp_path / "store", "import time\ndef handle(data, context):\n    time.sleep(3)\n    return ['here']\n"
     )
     server = LocalServer(tmp_path / "run", free_addresses(), environment={"TS_JOB_QUEUE_SIZE": "1"})

@@ -106,7 +106,7 @@ def test_the_archive_holds_no_pickle_and_nothing_that_serving_does_not_use(
 
 def test_the_archive_carries_the_code_as_it_is(exported: tuple[Summary, zipfile.ZipFile]) -> None:
     _, archive = exported
-    for package in ("model", "segmenter", "handler", "labelsets"):
+    for package in ("model", "segmenter", "handler", "labelsets", "embeddings"):
         for source in (
             one for one in (PROJECT / package).rglob("*") if one.suffix in (".py", ".txt") and one.name != "__main__.py"
         ):

@@ -64,7 +64,7 @@ def test_the_environment_counts_only_where_the_file_lets_it(monkeypatch: pytest.
 
 
 def test_the_projects_own_file_is_understood() -> None:
-    assert configured_limit("max_response_size", _command("-f", "config/config.properties"), PROJECT) == 100_000_000
+    assert configured_limit("max_response_size", _command("-f", "config/config.properties"), PROJECT) == 120_000_000
 
 
 def test_a_parent_that_is_no_torchserve_sets_no_limit() -> None:

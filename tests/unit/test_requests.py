@@ -27,7 +27,10 @@ from tests.support.pictures import encoded, gradient, noise
 
 IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
-ACCEPTED_FIELDS = "image, labels, format, mode, threshold, alpha, geometry, bands, range"
+ACCEPTED_FIELDS = (
+    "image, labels, format, mode, threshold, alpha, geometry, bands, range, container, points, dtype, preset, scales,"
+    " flip, base_size, crop_size"
+)
 Row = dict[str, object]
 
 
@@ -481,14 +484,26 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
     schema = request_schema(Config(max_labels=7, mode="accurate"))
     fields = schema["properties"]
     assert ", ".join(fields) == ACCEPTED_FIELDS
-    assert (schema["required"], schema["additionalProperties"]) == (["image"], False)
+    assert schema["additionalProperties"] is False
+    assert "required" not in schema
+    labels_alone = {"required": ["labels", "format"], "properties": {"format": {"const": "embeddings"}}}
+    assert schema["anyOf"] == [{"required": ["image"]}, labels_alone]
     assert all(field["description"] for field in fields.values())
     assert fields["labels"]["maxItems"] == 7
-    assert all("default" not in fields[name] for name in ("labels", "bands", "range"))
+    assert fields["points"]["maxItems"] == 100_000
+    unset = ("image", "labels", "bands", "range", "points", "preset", "scales", "flip", "base_size", "crop_size")
+    assert [name for name, field in fields.items() if "default" not in field] == sorted(unset, key=list(fields).index)
     assert (fields["bands"]["minItems"], fields["bands"]["maxItems"], fields["bands"]["items"]["minimum"]) == (1, 3, 1)
     assert (fields["range"]["minItems"], fields["range"]["maxItems"]) == (2, 2)
     enums = {name: field["enum"] for name, field in fields.items() if "enum" in field}
-    assert enums == {"format": [*FORMATS], "mode": ["fast", "accurate"], "geometry": [*GEOMETRIES]}
+    assert enums == {
+        "format": [*FORMATS],
+        "mode": ["fast", "accurate"],
+        "geometry": [*GEOMETRIES],
+        "container": ["npz", "safetensors"],
+        "dtype": ["float16", "float32"],
+        "preset": ["openscene", "vlmaps"],
+    }
     assert (fields["mode"]["default"], fields["format"]["default"], fields["geometry"]["default"]) == (
         "accurate",
         "png",

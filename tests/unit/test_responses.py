@@ -74,7 +74,7 @@ def _json(**options: Any) -> dict[str, Any]:
 
 
 def test_the_names_that_a_request_may_give() -> None:
-    assert FORMATS == ("png", "color", "overlay", "json", "npz", "zip")
+    assert FORMATS == ("png", "color", "overlay", "json", "npz", "zip", "embeddings")
     assert GEOMETRIES == ("rle", "polygons", "label_studio")
 
 
@@ -87,6 +87,7 @@ def test_a_media_type_selects_a_format() -> None:
         "application/json": "json",
         "application/x-npz": "npz",
         "application/zip": "zip",
+        "application/x-safetensors": "embeddings",
     }
 
 
