@@ -6,9 +6,13 @@ import { watchModels } from "./segment/watch";
 import { followLink, openLinked, readLink } from "./share/link";
 import { gallery } from "./state";
 import "./style/base.css";
+import "./style/controls.css";
 import "./style/layout.css";
 import "./style/pictures.css";
 import "./style/viewer.css";
+import "./style/progress.css";
+import "./style/labels.css";
+import "./style/legend.css";
 import "./style/panel.css";
 
 const linked = readLink(location.hash);
