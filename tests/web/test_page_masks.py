@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser
 
 from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
-from tests.support.chromium import Visitor, colours, legend_of, visiting
+from tests.support.chromium import Visitor, colours, legend_of
 from tests.support.pictures import Pixels, encoded, gradient
 
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
@@ -163,29 +162,6 @@ def test_the_legend_has_the_endpoints_figures(visitor: Visitor, endpoint: LocalS
     assert words.startswith(f"The mask: {names[0]} {_percent(shares[0])}")
     visitor.page.get_by_role("button", name="Label", exact=True).click()
     assert list(visitor.legend()) == sorted(labels)
-
-
-def test_stale_requests_are_aborted_and_typing_waits(browser: Browser, app_url: str) -> None:
-    with visiting(browser, app_url) as visitor:
-        visitor.open()
-        aborted: list[str] = []
-        visitor.page.on("requestfailed", lambda request: aborted.append(request.failure or ""))
-        visitor.choose(VILLAGE)
-        visitor.write("sky", "lawn")
-        visitor.wait_for_mask(["sky", "lawn"])
-        visitor.settled()
-        # Seconds of work, and a change of mind.
-        visitor.page.click(".segmented >> text=Accurate")
-        visitor.page.wait_for_selector(".progress-bar")
-        visitor.page.click(".segmented >> text=Fast")
-        visitor.page.wait_for_selector(".progress-bar", state="detached")
-        assert aborted
-        assert set(aborted) == {"net::ERR_ABORTED"}
-        visitor.page.wait_for_timeout(1000)
-        before = visitor.masks_asked()
-        visitor.page.locator(".chip-input").press_sequentially("cottage", delay=30)
-        visitor.wait_for_mask(["sky", "lawn", "cottage"])  # the word being typed counts, once
-        assert visitor.masks_asked() - before <= 2
 
 
 def _percent(share: float) -> str:

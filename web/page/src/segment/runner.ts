@@ -6,6 +6,7 @@
 import { effect, untracked } from "@preact/signals";
 import { folded } from "../labels/split";
 import { compare, decode } from "../mask/tasks";
+import type { Decoded } from "../mask/worker";
 import {
   active,
   activeId,
@@ -133,11 +134,9 @@ async function run(): Promise<void> {
     pause.value = null;
     if (isOther) {
       picture.other.value = result;
-      await measureAgreement(picture);
     } else {
       // Pictures beside the one on show keep their file alone.
       picture.result.value = picture === active.value ? result : { ...result, mask: null };
-      picture.agreement.value = null;
     }
     picture.status.value = { kind: "idle" };
   } catch (error) {
@@ -167,9 +166,24 @@ function hold(fault: Fault, milliseconds: number): void {
   schedule(milliseconds);
 }
 
-async function measureAgreement(picture: Picture): Promise<void> {
-  const [first, second] = [picture.result.value?.mask, picture.other.value?.mask];
-  if (first && second) picture.agreement.value = await compare(first.indices, second.indices);
+/** The two masks on show whose agreement is known, or being counted. */
+let counted: [Decoded, Decoded] | null = null;
+
+/** Count on how many pixels the two masks on show agree, whichever of them came last. */
+async function measureAgreement(): Promise<void> {
+  const picture = active.value;
+  const first = picture?.result.value;
+  const second = comparison.value ? picture?.other.value : null;
+  if (!picture) return;
+  if (!first?.mask || !second?.mask || String(first.mask.labels) !== String(second.mask.labels)) {
+    counted = null;
+    picture.agreement.value = null;
+  } else if (counted?.[0] !== first.mask || counted[1] !== second.mask) {
+    const pair: [Decoded, Decoded] = (counted = [first.mask, second.mask]);
+    picture.agreement.value = null;
+    const share = await compare(first.mask.indices, second.mask.indices);
+    if (counted === pair) picture.agreement.value = share;
+  }
 }
 
 /** Mean scores come when the page is at rest, so that they never delay a mask. */
@@ -223,6 +237,9 @@ export function startRunner(): void {
     void activeId.value;
     void holdOneMask();
     scheduleScores();
+  });
+  effect(() => {
+    void measureAgreement();
   });
   effect(() => {
     // The server has come back: no need to wait for the end of the pause.
