@@ -118,6 +118,34 @@ def test_nothing_is_asked_for_hovering_opacity_hiding_and_isolating(visitor: Vis
     assert [url for url in later if not url.startswith("blob:") and not url.endswith(("/api/models", ".svg"))] == []
 
 
+@pytest.mark.parametrize(("size", "reach"), [((300, 451), 1), ((2400, 1600), 5)])
+def test_outlines_are_the_borders_between_labels(
+    visitor: Visitor, endpoint: LocalServer, size: tuple[int, int], reach: int
+) -> None:
+    """Of each label the pixels that have another one `reach` pixels above, below, left or right of them."""
+    image = encoded(np.asarray(Image.open(VILLAGE).resize(size[::-1])))
+    visitor.choose(("village.png", image))
+    visitor.write(*LABELS)
+    visitor.wait_for_mask(LABELS)
+    visitor.page.click(".view-bar >> text=Outlines")
+    visitor.page.wait_for_selector("canvas.mask[data-outlined=true]")
+    mask = _mask(endpoint, LABELS, image)
+    indices = np.asarray(Image.open(io.BytesIO(mask)))
+    border = np.zeros(size, bool)
+    for first, second in (
+        (np.s_[reach:], np.s_[:-reach]),
+        (np.s_[:, reach:], np.s_[:, :-reach]),
+    ):
+        differs = indices[first] != indices[second]
+        border[first] |= differs
+        border[second] |= differs
+    assert 0.001 < border.mean() < 0.2
+    assert np.array_equal(visitor.canvas(), colours(mask) * border[..., None])
+    visitor.page.click(".view-bar >> text=Overlay")
+    visitor.page.wait_for_selector("canvas.mask[data-outlined=false]")
+    assert np.array_equal(visitor.canvas(), colours(mask))
+
+
 def test_the_pointer_names_the_label_under_it(visitor: Visitor, endpoint: LocalServer) -> None:
     visitor.choose(VILLAGE)
     visitor.write(*LABELS)
