@@ -29,6 +29,7 @@ const MOST_ATTEMPTS = 60;
 const AT_ONCE_MS = 0;
 const TYPING_MS = 300;
 const SCORES_MS = 350;
+const STATE_MS = 2000; // until the state of a model that is not ready is looked at again
 
 interface Job {
   picture: Picture;
@@ -123,7 +124,7 @@ async function run(): Promise<void> {
   const state = model.value?.state;
   if (state && state !== "ready" && one.model === modelId.value) {
     const away = state === "away" ? "server_unreachable" : "warming";
-    return hold(new Fault(away, ""), 2000);
+    return hold(new Fault(away, ""), STATE_MS, pause.value?.attempt ?? 0);
   }
   const mine: Job = { picture, key, controller: new AbortController() };
   job = mine;
@@ -152,17 +153,19 @@ async function run(): Promise<void> {
 
 function fail(picture: Picture, key: string, error: unknown): void {
   const fault = error instanceof Fault ? error : new Fault("internal_error", String(error));
-  if (passes(fault) && (pause.value?.attempt ?? 0) < MOST_ATTEMPTS) {
+  const attempt = pause.value?.attempt ?? 0;
+  if (passes(fault) && attempt < MOST_ATTEMPTS) {
     picture.status.value = { kind: "idle" };
-    hold(fault, delayBefore(pause.value?.attempt ?? 0, fault));
+    hold(fault, delayBefore(attempt, fault), attempt + 1);
   } else {
     pause.value = null;
     picture.status.value = { kind: "failed", fault, question: key };
   }
 }
 
-function hold(fault: Fault, milliseconds: number): void {
-  pause.value = { fault, until: Date.now() + milliseconds, attempt: (pause.value?.attempt ?? 0) + 1 };
+/** Ask nothing for a time. `attempt` counts requests that failed; a model known to be away is not asked at all. */
+function hold(fault: Fault, milliseconds: number, attempt: number): void {
+  pause.value = { fault, until: Date.now() + milliseconds, attempt };
   schedule(milliseconds);
 }
 
