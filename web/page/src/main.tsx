@@ -1,5 +1,6 @@
 import { render } from "preact";
 import { App } from "./App";
+import { watchAgreement } from "./segment/agreement";
 import { fetchGallery } from "./segment/api";
 import { startRunner } from "./segment/runner";
 import { watchModels } from "./segment/watch";
@@ -19,6 +20,7 @@ const linked = readLink(location.hash);
 render(<App />, document.getElementById("page")!);
 watchModels();
 startRunner();
+watchAgreement();
 fetchGallery()
   .then(async (found) => {
     gallery.value = found;

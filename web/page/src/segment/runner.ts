@@ -5,8 +5,7 @@
 
 import { effect, untracked } from "@preact/signals";
 import { folded } from "../labels/split";
-import { compare, decode } from "../mask/tasks";
-import type { Decoded } from "../mask/worker";
+import { decode } from "../mask/tasks";
 import {
   active,
   activeId,
@@ -169,26 +168,6 @@ function hold(fault: Fault, milliseconds: number, attempt: number): void {
   schedule(milliseconds);
 }
 
-/** The two masks on show whose agreement is known, or being counted. */
-let counted: [Decoded, Decoded] | null = null;
-
-/** Count on how many pixels the two masks on show agree, whichever of them came last. */
-async function measureAgreement(): Promise<void> {
-  const picture = active.value;
-  const first = picture?.result.value;
-  const second = comparison.value ? picture?.other.value : null;
-  if (!picture) return;
-  if (!first?.mask || !second?.mask || String(first.mask.labels) !== String(second.mask.labels)) {
-    counted = null;
-    picture.agreement.value = null;
-  } else if (counted?.[0] !== first.mask || counted[1] !== second.mask) {
-    const pair: [Decoded, Decoded] = (counted = [first.mask, second.mask]);
-    picture.agreement.value = null;
-    const share = await compare(first.mask.indices, second.mask.indices);
-    if (counted === pair) picture.agreement.value = share;
-  }
-}
-
 /** Mean scores come when the page is at rest, so that they never delay a mask. */
 function scheduleScores(): void {
   window.clearTimeout(scoresTimer);
@@ -240,9 +219,6 @@ export function startRunner(): void {
     void activeId.value;
     void holdOneMask();
     scheduleScores();
-  });
-  effect(() => {
-    void measureAgreement();
   });
   effect(() => {
     // The server has come back: no need to wait for the end of the pause.
