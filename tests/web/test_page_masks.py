@@ -187,7 +187,8 @@ def test_the_legend_has_the_endpoints_figures(visitor: Visitor, endpoint: LocalS
     shares = [next(entry["share"] for entry in answer["labels"] if entry["name"] == name) for name in names]
     assert shares == sorted(shares, reverse=True)
     words = visitor.page.locator(".in-words").inner_text()
-    assert words.startswith(f"The mask: {names[0]} {_percent(shares[0])}")
+    # Names stand between signs that keep their direction apart from the sentence's.
+    assert words.startswith(f"The mask: \u2068{names[0]}\u2069 {_percent(shares[0])}")
     visitor.page.get_by_role("button", name="Label", exact=True).click()
     assert list(visitor.legend()) == sorted(labels)
 
