@@ -41,10 +41,8 @@ _AWAY = (NotReady, Overloaded, Unreachable)
 _SHORT = Retries(attempts=4, first_wait=0.5, longest_wait=2, total=5)
 _PAUSE = 1.0  # seconds
 EMBEDDINGS = "embeddings"
-SUFFIXES = {
-    **{"png": ".png", "color": ".png", "overlay": ".png", "json": ".json", "npz": ".npz", "zip": ".zip"},
-    EMBEDDINGS: ".npz",
-}
+_NPZ, _PNG = ".npz", ".png"
+SUFFIXES = {"png": _PNG, "color": _PNG, "overlay": _PNG, "json": ".json", "npz": _NPZ, "zip": ".zip", EMBEDDINGS: _NPZ}
 Result: TypeAlias = Answer | Embeddings
 
 
