@@ -2,8 +2,8 @@
 
     python examples/point_cloud.py --output cloud --where "red car"
 
-The views are drawn, with exact depth and poses (`demo.posed`). The network sees each image once. Each point of the cloud
-gets the mean of the embeddings at the pixels that it is seen at, and the cloud is stored. Words are asked of the stored
+The views are drawn, with exact depth and poses (`demo.posed`). The network sees each image once. Each point of the
+cloud gets the mean of the embeddings at the pixels that show it, and the cloud is stored. Words are asked of the stored
 cloud alone; the mIoU against the drawn truth says how good the fusion is.
 """
 

@@ -3,9 +3,9 @@
     python examples/track.py --output track --what "red car"
 
 The frames are drawn (`demo.posed`): two cars drive towards each other and pass. Words name the regions of the first
-frame; no words are used afterwards. Each pixel of the next frame goes to the region whose mean embedding it is most like,
-and of the pixels that go to the thing, the piece that is nearest to its last place is the thing. Its mean embedding
-follows slowly.
+frame; no words are used afterwards. Each pixel of the next frame goes to the region whose mean embedding it is most
+like, and of the pixels that go to the thing, the piece that is nearest to its last place is the thing. Its mean
+embedding follows slowly. While it is hidden, it is looked for around its last place.
 """
 
 from __future__ import annotations
