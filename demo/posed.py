@@ -172,7 +172,8 @@ def _face(
     draw(sprite, rng, light, {name: paint_of(rng, colour) for name, colour in (colours or {}).items()})
     rgb, cover, classes = lit_sprite(sprite, light)
     colour = COLOUR_INDEX[colours[label]] if colours and label in colours else NO_COLOUR
-    return _Face(foot, along, width, height, rgb / np.maximum(cover, 0.2)[..., None], classes, colour)
+    opaque = np.asarray(rgb / np.maximum(cover, 0.2)[..., None], dtype=np.float32)
+    return _Face(foot, along, width, height, opaque, classes, colour)
 
 
 def _view(camera: Camera, faces: list[_Face], light: Light, seed: int) -> View:

@@ -87,7 +87,7 @@ def _mean(pixels: Floats, region: Bools) -> Floats:
 
 def overlap(first: Bools, second: Bools) -> float:
     """Intersection over union."""
-    return float(np.sum(first & second) / max(1, np.sum(first | second)))
+    return float((first & second).sum() / (first | second).sum())
 
 
 def frames() -> list[View]:
