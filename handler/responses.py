@@ -22,6 +22,8 @@ __all__ = ["Response", "ServerInfo", "check_embedding_bytes", "embedding_respons
 _LEGEND_HEADER_BYTES = 7_000
 # Everything printable in ASCII but '%': the header stays readable, and decodes with any percent-decoder.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# The same limit holds for an error, which a header says again.
+_ERROR_HEADER_BYTES = 4_000
 # TorchServe's limit counts the headers and framing of a response, too; this much of it is kept for them.
 _FRAMING_BYTES = 64_000
 
@@ -84,11 +86,17 @@ def check_embedding_bytes(count: int, server: ServerInfo) -> None:
 
 
 def error_response(error: SegmenterError) -> Response:
-    """The response to a request that failed. Its body repeats the status, which gRPC does not pass on."""
+    """The response to a request that failed. Its body repeats the status, which gRPC does not pass on.
+
+    The header `X-LSeg-Error` repeats the body, which is one line of ASCII. By it a proxy tells a worker's errors, which it
+    passes on, from TorchServe's own, which it replaces.
+    """
     body: dict[str, Any] = {
         "error": {"code": int(error.status), "type": error.type, "message": error.message, "field": error.field}
     }
-    return Response(json.dumps(body).encode(), "application/json", int(error.status))
+    text = json.dumps(body)
+    headers = {"X-LSeg-Error": text} if len(text) <= _ERROR_HEADER_BYTES else {}
+    return Response(text.encode(), "application/json", int(error.status), headers)
 
 
 def _headers(result: Segmentation, server: ServerInfo) -> dict[str, str]:
