@@ -16,7 +16,15 @@ from lseg_serve.handler.formats.embeddings import TYPE_OF_CONTAINER, encode_embe
 from lseg_serve.handler.request_model import Request
 from lseg_serve.segmenter import Embedding, Pixels, ResponseTooLargeError, Segmentation, SegmenterError
 
-__all__ = ["Response", "ServerInfo", "check_embedding_bytes", "embedding_response", "error_response", "make_response"]
+__all__ = [
+    "Response",
+    "ServerInfo",
+    "check_embedding_bytes",
+    "embedding_response",
+    "error_response",
+    "failure",
+    "make_response",
+]
 
 # Proxies and clients commonly refuse headers beyond 8 kB in all.
 _LEGEND_HEADER_BYTES = 7_000
@@ -86,17 +94,22 @@ def check_embedding_bytes(count: int, server: ServerInfo) -> None:
 
 
 def error_response(error: SegmenterError) -> Response:
-    """The response to a request that failed. Its body repeats the status, which gRPC does not pass on.
+    """The response to a request that failed. Its body repeats the status, which gRPC does not pass on."""
+    body: dict[str, Any] = {
+        "error": {"code": int(error.status), "type": error.type, "message": error.message, "field": error.field}
+    }
+    return failure(int(error.status), body)
+
+
+def failure(status: int, body: Mapping[str, Any]) -> Response:
+    """A response with an error, as JSON.
 
     The header `X-LSeg-Error` repeats the body, which is one line of ASCII. By it a proxy tells a worker's errors, which it
     passes on, from TorchServe's own, which it replaces.
     """
-    body: dict[str, Any] = {
-        "error": {"code": int(error.status), "type": error.type, "message": error.message, "field": error.field}
-    }
     text = json.dumps(body)
     headers = {"X-LSeg-Error": text} if len(text) <= _ERROR_HEADER_BYTES else {}
-    return Response(text.encode(), "application/json", int(error.status), headers)
+    return Response(text.encode(), "application/json", status, headers)
 
 
 def _headers(result: Segmentation, server: ServerInfo) -> dict[str, str]:

@@ -360,7 +360,6 @@ def test_an_error_too_long_for_a_header_has_none() -> None:
 
 def test_an_error_in_a_header_is_one_line_of_ascii() -> None:
     _assert_plain(error_response(SegmenterError("a\r\nSet-Cookie: b\x7f\u2028ä\udcff")).headers["X-LSeg-Error"])
-    assert response.headers == {}
 
 
 def test_timings_are_told_unless_the_configuration_hides_them() -> None:
