@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--keys", type=Path, required=True, metavar="FILE", help="read again whenever it changes")
     check.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
     check.add_argument("--port", type=int, default=8070, help="(default: %(default)s)")
-    check.add_argument("--management-url", default="http://127.0.0.1:8081", metavar="URL", help="(default: %(default)s)")
+    check.add_argument(
+        "--management-url", default="http://127.0.0.1:8081", metavar="URL", help="(default: %(default)s)"
+    )
     check.add_argument("--model", action="append", metavar="NAME", help="a public model; repeatable (default: lseg)")
     check.set_defaults(run=_check, prog=check.prog)
     return parser

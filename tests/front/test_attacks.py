@@ -153,7 +153,8 @@ def test_large_uploads_at_once_are_answered_and_leave_room(front: Front, server:
     large = picture + bytes(40_000_000 - len(picture))
     with _measured(front, picture, "50 uploads of 40 MB at once"), ThreadPoolExecutor(50) as pool:
         asked = [
-            pool.submit(front.ask, "POST", "/predictions/lseg", source=ATTACKER, data=large, headers=FORM) for _ in range(50)
+            pool.submit(front.ask, "POST", "/predictions/lseg", source=ATTACKER, data=large, headers=FORM)
+            for _ in range(50)
         ]
         answers = [one.result() for one in asked]
     statuses = [answer.status_code for answer in answers]

@@ -29,7 +29,11 @@ def test_other_keys_are_refused(front: Front, key: str, picture: bytes) -> None:
 
 
 def test_either_header_brings_a_key(front: Front, picture: bytes) -> None:
-    for headers in ({"Authorization": f"Bearer {front.key}"}, {"authorization": f"bearer {front.key}"}, {"X-API-Key": front.key}):
+    for headers in (
+        {"Authorization": f"Bearer {front.key}"},
+        {"authorization": f"bearer {front.key}"},
+        {"X-API-Key": front.key},
+    ):
         answer = front.ask("POST", "/predictions/lseg", key=None, data=picture, headers={**FORM, **headers})
         assert answer.status_code == 200, answer.text
 

@@ -128,7 +128,10 @@ def test_a_server_that_is_away_is_502_and_not_ready(start: Start, tmp_path: Path
     assert front.ask("GET", "/v2/health/live", key=None).status_code == 200
     assert front.ask("GET", "/v2/models/lseg").status_code == 503
     answer = front.ask("POST", "/v2/models/lseg/infer", json={})
-    assert (answer.status_code, answer.json()) == (502, {"error": "the server does not answer; send this request again later"})
+    assert (answer.status_code, answer.json()) == (
+        502,
+        {"error": "the server does not answer; send this request again later"},
+    )
 
 
 def _nowhere() -> Addresses:

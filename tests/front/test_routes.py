@@ -45,12 +45,20 @@ def test_other_routes_are_hidden(front: Front, path: str, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/x/../predictions/lseg", "/x/%2e%2e/predictions/lseg", "/%70redictions/lseg", "/predictions/lseg?url=a&describe=1"]
+    "path",
+    [
+        "/x/../predictions/lseg",
+        "/x/%2e%2e/predictions/lseg",
+        "/%70redictions/lseg",
+        "/predictions/lseg?url=a&describe=1",
+    ],
 )
 def test_what_reads_as_a_prediction_reaches_the_server_as_one_and_nothing_else(
     front: Front, path: str, picture: bytes
 ) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-API-Key: {front.key}\r\nContent-Type: image/png\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-API-Key: {front.key}\r\nContent-Type: image/png\r\n"
+    )
     answer = front.exchange(f"{head}Content-Length: {len(picture)}\r\n\r\n".encode() + picture)
     assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
     assert b"\x89PNG" in answer

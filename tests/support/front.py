@@ -25,7 +25,11 @@ from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/sbin")
 NOT_POSSIBLE = next(
-    (f"no {name} on this machine" for name, path in (("nginx", NGINX), ("openssl", shutil.which("openssl"))) if not path),
+    (
+        f"no {name} on this machine"
+        for name, path in (("nginx", NGINX), ("openssl", shutil.which("openssl")))
+        if not path
+    ),
     None,
 )
 
@@ -62,7 +66,12 @@ class Front:
             session.trust_env = False
             session.mount("https://", _From(source))
             return session.request(
-                method, self.url + path, headers=headers, verify=str(self.certificate), timeout=120, **options  # type: ignore[arg-type]
+                method,
+                self.url + path,
+                headers=headers,
+                verify=str(self.certificate),
+                timeout=120,
+                **options,  # type: ignore[arg-type]
             )
 
     def connect(self, source: str = "127.0.0.1", seconds: float = 60) -> ssl.SSLSocket:
@@ -130,7 +139,18 @@ def fronting(folder: Path, server: LocalServer, **settings: str) -> Iterator[Fro
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
     certificate, private = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     subprocess.run([*command, "-keyout", str(private), "-out", str(certificate)], check=True, capture_output=True)
     return certificate, private
