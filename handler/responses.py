@@ -104,8 +104,8 @@ def error_response(error: SegmenterError) -> Response:
 def failure(status: int, body: Mapping[str, Any]) -> Response:
     """A response with an error, as JSON.
 
-    The header `X-LSeg-Error` repeats the body, which is one line of ASCII. By it a proxy tells a worker's errors, which it
-    passes on, from TorchServe's own, which it replaces.
+    The header `X-LSeg-Error` repeats the body, which is one line of ASCII. By it a proxy tells a worker's errors, which
+    it passes on, from TorchServe's own, which it replaces.
     """
     text = json.dumps(body)
     headers = {"X-LSeg-Error": text} if len(text) <= _ERROR_HEADER_BYTES else {}

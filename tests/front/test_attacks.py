@@ -124,8 +124,11 @@ FRAMINGS = {
     "chunks of a size with a sign": (b"Transfer-Encoding: chunked\r\n", b"-1\r\n\r\n" + SMUGGLED),
     "chunks beyond 64 bits": (b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n" + SMUGGLED),
     "chunks with a bare return": (b"Transfer-Encoding: chunked\r\n", b"1\rx\r\n0\r\n\r\n" + SMUGGLED),
-    "chunks with a trailer": (b"Transfer-Encoding: chunked\r\n", b"0\r\nX-API-Key: a\r\nContent-Length: 5\r\n\r\n" + SMUGGLED),
-}  # fmt: skip
+    "chunks with a trailer": (
+        b"Transfer-Encoding: chunked\r\n",
+        b"0\r\nX-API-Key: a\r\nContent-Length: 5\r\n\r\n" + SMUGGLED,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FRAMINGS)

@@ -12,16 +12,44 @@ from tests.front.conftest import FORM, error_of
 from tests.support.front import Front
 
 HIDDEN = [
-    "/models", "/models/lseg", "/models?url=x", "/metrics", "/api-description", "/token", "/lseg/predict",
-    "/models/lseg/invoke", "/explanations/lseg", "/workflows", "/wfpredict/a", "/v1/models/lseg:explain", "/.check",
-    "/check", "/predictions", "/predictions/", "/predictions/lseg/", "/v2/models/lseg/generate", "/dashboard", "/%00",
-]  # fmt: skip
+    "/models",
+    "/models/lseg",
+    "/models?url=x",
+    "/metrics",
+    "/api-description",
+    "/token",
+    "/lseg/predict",
+    "/models/lseg/invoke",
+    "/explanations/lseg",
+    "/workflows",
+    "/wfpredict/a",
+    "/v1/models/lseg:explain",
+    "/.check",
+    "/check",
+    "/predictions",
+    "/predictions/",
+    "/predictions/lseg/",
+    "/v2/models/lseg/generate",
+    "/dashboard",
+    "/%00",
+]
 TRICKS = [
-    "/predictions/../models", "/predictions/%2e%2e/models", "/predictions/lseg/../../models", "//models",
-    "/predictions//lseg", "/predictions/lseg%2f..%2f..%2fmodels", "/predictions/..%2fmodels", "/predictions/%2e%2e%2fmetrics",
-    "/predictions/lseg;/../../models", "/./models", "/predictions/lseg%00", "/predictions/lseg%0d%0ax:1", "/predictions/..;/models",
-    "/predictions\\..\\models", "/%70redictions/..%5cmodels",
-]  # fmt: skip
+    "/predictions/../models",
+    "/predictions/%2e%2e/models",
+    "/predictions/lseg/../../models",
+    "//models",
+    "/predictions//lseg",
+    "/predictions/lseg%2f..%2f..%2fmodels",
+    "/predictions/..%2fmodels",
+    "/predictions/%2e%2e%2fmetrics",
+    "/predictions/lseg;/../../models",
+    "/./models",
+    "/predictions/lseg%00",
+    "/predictions/lseg%0d%0ax:1",
+    "/predictions/..;/models",
+    "/predictions\\..\\models",
+    "/%70redictions/..%5cmodels",
+]
 
 
 def test_a_mask_through_the_front_is_the_servers_own(front: Front, server: LocalServer, picture: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Requests that are damaged on purpose, each made from a seed and a number alone, so that any of them can be sent again.
+"""Requests that are damaged on purpose, each made from a seed and a number alone, so that any can be sent again.
 
 `images` has a small file of each kind that is served, `damage` breaks files by their kind, `hostile` makes requests of
 them, `sending` sends them and judges the answers, `watching` looks after the server's processes. docs/front.md says how

@@ -80,8 +80,15 @@ def _noise(rng: random.Random, file: bytes) -> bytes:
 
 
 _ANYWHERE: tuple[Callable[[random.Random, bytes], bytes], ...] = (
-    _flip, _flip, _edge, _edge, _cut, _without_a_part, _repeated_part, _noise,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _edge,
+    _edge,
+    _cut,
+    _without_a_part,
+    _repeated_part,
+    _noise,
+)
 
 
 def _png(rng: random.Random, file: bytes) -> bytes:
@@ -161,8 +168,29 @@ def _tiff(rng: random.Random, file: bytes) -> bytes:
 
 def _boxes(rng: random.Random, file: bytes) -> bytes:
     """The size, the name or the content of a box, at any depth, as its name is found."""
-    names = (b"ftyp", b"meta", b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"ipco", b"ispe", b"pixi", b"ipma", b"mdat", b"jp2h",
-             b"ihdr", b"colr", b"jp2c", b"jxlc", b"av1C", b"hvcC", b"irot", b"imir")  # fmt: skip
+    names = (
+        b"ftyp",
+        b"meta",
+        b"hdlr",
+        b"pitm",
+        b"iloc",
+        b"iinf",
+        b"iprp",
+        b"ipco",
+        b"ispe",
+        b"pixi",
+        b"ipma",
+        b"mdat",
+        b"jp2h",
+        b"ihdr",
+        b"colr",
+        b"jp2c",
+        b"jxlc",
+        b"av1C",
+        b"hvcC",
+        b"irot",
+        b"imir",
+    )
     places = [place for name in names if (place := file.find(name)) >= 4]
     if not places:
         return _flip(rng, file)

@@ -13,7 +13,21 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.images import corpus
 
 _VALUES: dict[str, tuple[str, ...]] = {
-    "labels": ("sky,tree", "", ",", "a,a", "\u0000", "ä,ö", "\u202e", "x" * 300, ",".join(map(str, range(256))), '["a"]', "[", "[1]", "[[]]"),
+    "labels": (
+        "sky,tree",
+        "",
+        ",",
+        "a,a",
+        "\u0000",
+        "ä,ö",
+        "\u202e",
+        "x" * 300,
+        ",".join(map(str, range(256))),
+        '["a"]',
+        "[",
+        "[1]",
+        "[[]]",
+    ),
     "format": ("png", "color", "overlay", "json", "npz", "zip", "embeddings", "PNG", "exe", "", "png\u0000"),
     "mode": ("fast", "accurate", "slow", ""),
     "threshold": ("0", "1", "-1", "nan", "inf", "1e309", "0x1", "0,5", "9" * 400),
@@ -30,15 +44,42 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "crop_size": ("96", "1", "-5"),
     "container": ("npz", "safetensors", "zip"),
     "nothing": ("1",),
-}  # fmt: skip
+}
 _JSON_VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 2**70, 1e308, "", "a", [], {}, [[]], [None], {"a": {"b": []}}, "\ud800", "\u0000", "a" * 5000, ["a", "a"],
-)  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    1e308,
+    "",
+    "a",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": {"b": []}},
+    "\ud800",
+    "\u0000",
+    "a" * 5000,
+    ["a", "a"],
+)
 _TYPES = (
-    "image/png", "image/jpeg", "application/octet-stream", "application/json", "text/plain", "text/html; charset=nothing",
-    "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"\x01\"", "application/json;charset=utf-16",
-    "application/x-www-form-urlencoded", "*/*", "", "image/png; q=\xff",
-)  # fmt: skip
+    "image/png",
+    "image/jpeg",
+    "application/octet-stream",
+    "application/json",
+    "text/plain",
+    "text/html; charset=nothing",
+    "multipart/form-data",
+    "multipart/form-data; boundary=",
+    'multipart/form-data; boundary="\x01"',
+    "application/json;charset=utf-16",
+    "application/x-www-form-urlencoded",
+    "*/*",
+    "",
+    "image/png; q=\xff",
+)
 
 
 @dataclass(frozen=True)
@@ -188,12 +229,29 @@ def _protocol(rng: random.Random) -> Hostile:
 def _headers(rng: random.Random) -> Hostile:
     """Headers that are many, long, odd, or meant for others."""
     odd = [
-        ("describe", "True"), ("explain", "True"), ("url_path", "x"), ("X-LSeg-Labels", "sky"), ("x-lseg-labels", "tree"),
-        ("X-LSeg-Labels", "a" * 7000), ("X-LSeg-Format", "\xff\xfe"), ("Accept", "a/b;q=x," * 100), ("Accept", "image/png;q=0"),
-        ("X-Request-Id", "'\";{}"), ("Traceparent", "00-zz-00-00"), ("Content-Encoding", "gzip"), ("Cookie", "a=" + "b" * 4000),
-        ("Expect", "200-ok"), ("Range", "bytes=0-"), ("If-Match", "*"), ("Upgrade", "h2c"), ("X-Forwarded-For", "127.0.0.1"),
-        ("Host", "evil"), ("X-HTTP-Method-Override", "DELETE"), ("X-LSeg-Labels", '["' + "x" * 100 + '"]'), ("X-Accel-Redirect", "/models"),
-    ]  # fmt: skip
+        ("describe", "True"),
+        ("explain", "True"),
+        ("url_path", "x"),
+        ("X-LSeg-Labels", "sky"),
+        ("x-lseg-labels", "tree"),
+        ("X-LSeg-Labels", "a" * 7000),
+        ("X-LSeg-Format", "\xff\xfe"),
+        ("Accept", "a/b;q=x," * 100),
+        ("Accept", "image/png;q=0"),
+        ("X-Request-Id", "'\";{}"),
+        ("Traceparent", "00-zz-00-00"),
+        ("Content-Encoding", "gzip"),
+        ("Cookie", "a=" + "b" * 4000),
+        ("Expect", "200-ok"),
+        ("Range", "bytes=0-"),
+        ("If-Match", "*"),
+        ("Upgrade", "h2c"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Host", "evil"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("X-LSeg-Labels", '["' + "x" * 100 + '"]'),
+        ("X-Accel-Redirect", "/models"),
+    ]
     chosen = [rng.choice(odd) for _ in range(rng.choice((1, 2, 5, 90)))]
     if rng.random() < 0.1:
         chosen.append(("X" * rng.choice((300, 9000)), "y"))

@@ -65,8 +65,8 @@ class Verdict:
 def judged(request: Hostile, answer: bytes, *, through_front: bool) -> Verdict:
     """The verdict on an answer.
 
-    Documented, and so no fault: any 4xx; 503 and 507; of TorchServe alone a 500 in its own form, for a form that it cannot
-    decode; of the front 501, and its word for that 500. A request that breaks HTTP itself may get nothing.
+    Documented, and so no fault: any 4xx; 503 and 507; of TorchServe alone a 500 in its own form, for a form that it
+    cannot decode; of the front 501, and its word for that 500. A request that breaks HTTP itself may get nothing.
     """
     head, _, body = answer.partition(b"\r\n\r\n")
     match = re.match(rb"HTTP/1\.[01] (\d{3})", head)
@@ -78,7 +78,7 @@ def judged(request: Hostile, answer: bytes, *, through_front: bool) -> Verdict:
     if status < 400:
         return Verdict(status, None if body or status != 200 else "an empty answer")
     error = _error(body)
-    if through_front and error is None and not (request.method == "HEAD"):
+    if through_front and error is None and request.method != "HEAD":
         return Verdict(status, f"no error in the project's form: {body[:100]!r}")
     if status < 500 or status in (503, 507) or (status == 501 and through_front):
         return Verdict(status)
