@@ -81,7 +81,7 @@ class Visitor:
 
     def open_gallery(self, title: str = "Village") -> None:
         """Open a picture of the gallery, which brings its labels along, and wait for the mask."""
-        self.page.click(f"button[aria-label='Open {title}']")
+        self.page.locator(".gallery button", has_text=title).click()
         self.page.wait_for_selector("canvas.mask[data-question]")
 
     def write(self, *labels: str) -> None:
@@ -89,7 +89,8 @@ class Visitor:
         if self.page.locator(".chip").count():
             self.page.click("text=Clear")
         for label in labels:
-            self.page.fill(".chip-input", label)
+            # A comma or semicolon would end the label, but for one in a JSON list.
+            self.page.fill(".chip-input", json.dumps([label]) if set(label) & set(",;") else label)
             self.page.press(".chip-input", "Enter")
 
     def wait_for_mask(

@@ -29,14 +29,14 @@ def bundled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store / "lseg.mar"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint(bundled_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A TorchServe with the bundled model, ready."""
+    """A TorchServe with the bundled model, ready. Tests that stop, scale or flood a server start one of their own."""
     with running(bundled_archive, tmp_path_factory.mktemp("endpoint")) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app_url(endpoint: LocalServer) -> Iterator[str]:
     """Where the app serves the page in front of it."""
     with listening(create_app(Settings((endpoint_of(endpoint),)))) as url:

@@ -26,7 +26,7 @@ SECONDS = 120
 
 
 def _title(visitor: Visitor) -> str:
-    return visitor.page.locator(".fault h3").inner_text()
+    return visitor.page.locator(".fault h2").inner_text()
 
 
 @pytest.mark.parametrize(

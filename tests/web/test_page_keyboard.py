@@ -124,7 +124,7 @@ def test_the_wheel_zooms_about_the_pointer_and_dragging_moves(visitor: Visitor) 
     page = visitor.page
     box = page.locator(".viewer").bounding_box()
     assert box is not None
-    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4
+    x, y = round(box["x"] + box["width"] * 0.3), round(box["y"] + box["height"] * 0.4)
 
     def pixel() -> list[float]:
         """The pixel of the picture under the pointer."""
@@ -191,7 +191,7 @@ def test_the_page_in_german(browser: Browser, app_url: str) -> None:
     with visiting(browser, app_url, locale="de-DE") as visitor:
         visitor.open()
         assert visitor.page.locator("html").get_attribute("lang") == "de"
-        visitor.page.click("button[aria-label='Village öffnen']")
+        visitor.page.locator(".gallery button", has_text="Village").click()
         visitor.settled()
         assert visitor.page.get_by_role("heading", name="Legende").is_visible()
         assert "," in visitor.page.locator(".legend td.score").first.inner_text()

@@ -75,7 +75,7 @@ export function Legend() {
           </button>
         )}
       </div>
-      <div class="legend-scroll" tabIndex={0} role="region" aria-labelledby="legend-title">
+      <div class="legend-scroll">
         <table onPointerLeave={() => (peeked.value = null)}>
           <thead>
             <tr>

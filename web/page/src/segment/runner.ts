@@ -3,7 +3,7 @@
  * request on its way. A fault that passes pauses everything, and is tried again with growing pauses.
  */
 
-import { effect } from "@preact/signals";
+import { effect, untracked } from "@preact/signals";
 import { folded } from "../labels/split";
 import { compare, decode } from "../mask/tasks";
 import {
@@ -226,9 +226,9 @@ export function startRunner(): void {
   });
   effect(() => {
     // The server has come back: no need to wait for the end of the pause.
-    if (model.value?.state === "ready" && pause.peek()) retryNow();
+    if (model.value?.state === "ready" && pause.peek()) untracked(retryNow);
   });
   effect(() => {
-    if (labels.value.length === 0) abort();
+    if (labels.value.length === 0) untracked(abort);
   });
 }
