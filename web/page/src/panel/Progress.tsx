@@ -70,7 +70,7 @@ function Paused() {
   const text = t().faults[fault.type];
   return (
     <div class="fault passing" role="status">
-      <h3>{text.title}</h3>
+      <h2>{text.title}</h2>
       <p>{text.help}</p>
       <p class="small">{t().progress.again(Math.max(0, Math.ceil((until - now) / 1000)))}</p>
       <p class="buttons">
@@ -91,7 +91,7 @@ function Failed({ picture }: { picture: Picture }) {
   const text = t().faults[status.fault.type];
   return (
     <div class="fault" role="alert">
-      <h3>{text.title}</h3>
+      <h2>{text.title}</h2>
       <p>{text.help}</p>
       {status.fault.message && (
         <p class="small said">

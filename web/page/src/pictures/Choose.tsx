@@ -136,7 +136,7 @@ export function Start() {
           <ul class="gallery">
             {gallery.value.map((one) => (
               <li key={one.id}>
-                <button type="button" aria-label={t().start.open(one.title)} onClick={() => void openGallery(one)}>
+                <button type="button" onClick={() => void openGallery(one)}>
                   <img src={one.thumbnail} alt="" loading="lazy" />
                   <span class="gallery-title">{one.title}</span>
                   <span class="credit">{one.credit}</span>

@@ -28,7 +28,7 @@ export function Readout({ spot, result, place, room }: { spot: Spot; result: Res
       <div
         class="readout"
         role={spot.byKeys ? "status" : undefined}
-        data-left={left > room.width - 190}
+        data-left={left > room.width - 300}
         data-above={top > room.height - 70}
         style={{ left: `${left}px`, top: `${top}px` }}
       >

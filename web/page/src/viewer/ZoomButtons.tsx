@@ -17,7 +17,12 @@ export function ZoomButtons({
       <button type="button" aria-label={t().viewer.smaller} onClick={() => onZoom(1 / 1.5)}>
         <Icon name="minus" />
       </button>
-      <button type="button" class="zoom-fit" aria-label={t().viewer.fit} onClick={onFit}>
+      <button
+        type="button"
+        class="zoom-fit"
+        aria-label={`${Math.round(zoom * 100)} %, ${t().viewer.fit}`}
+        onClick={onFit}
+      >
         {Math.round(zoom * 100)} %
       </button>
       <button type="button" aria-label={t().viewer.larger} onClick={() => onZoom(1.5)}>
