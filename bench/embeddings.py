@@ -55,7 +55,7 @@ def _measured(url: str, runs: int) -> list[Row]:
     for dtype in ("float16", "float32"):
         served[f"map, {dtype}"] = _embedded(url, photos, {"dtype": dtype})
     for count in _POINTS:
-        served[f"{count} points, float16"] = _embedded(url, photos, {}, _npy(count))
+        served[f"{count} point{'s' if count > 1 else ''}, float16"] = _embedded(url, photos, {}, _npy(count))
     for one in served.values():
         one.prepare()
     times = interleaved({name: one.send for name, one in served.items()}, runs)

@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lseg_serve.demo.posed import View, cameras_around, draw_views
 from lseg_serve.demo.vocabulary import CLASS_INDEX, LABELS
@@ -111,15 +111,17 @@ def scores_of_views(
 
 
 def picture(view: View, cloud: Cloud, similarity: Floats) -> Image.Image:
-    """A view in grey with the cloud's points over it, the redder the better they fit."""
-    page = np.repeat(view.image.mean(axis=2, keepdims=True) * 0.6 + 70, 3, axis=2)
+    """A view in grey at twice its size, the cloud's points as dots over it, the redder the better they fit."""
+    grey = Image.fromarray(view.image).convert("L").resize((2 * view.camera.width, 2 * view.camera.height))
+    page = grey.convert("RGB")
     index, places = seen(view, cloud.points)
-    column, row = np.rint(places).astype(np.int64).T
-    low, high = np.quantile(similarity, 0.5), similarity.max()
-    share = ((similarity[index] - low) / max(high - low, 1e-6)).clip(0, 1)[:, None] ** 2
-    order = np.argsort(share[:, 0])
-    page[row[order], column[order]] += (np.array([255.0, 30.0, 30.0]) - page[row[order], column[order]]) * share[order]
-    return Image.fromarray(page.clip(0, 255).astype(np.uint8)).resize((2 * page.shape[1], 2 * page.shape[0]))
+    low, high = np.quantile(similarity, 0.85), similarity.max()
+    shares = ((similarity[index] - low) / max(high - low, 1e-6)).clip(0, 1)
+    pen = ImageDraw.Draw(page, "RGBA")
+    for (x, y), share in zip((2 * places).tolist(), shares.tolist(), strict=True):
+        if share > 0:
+            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=(255, 20, 20, round(255 * share)))
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

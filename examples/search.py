@@ -80,21 +80,32 @@ class Table:
 
     def fill(self, regions: Sequence[Region]) -> None:
         """Put `regions`, at least one, in the place of what the table has held."""
-        size = len(regions[0].embedding)
+        count, size = len(regions), len(regions[0].embedding)
         columns: list[list[Any]] = [
+            list(range(count)),
             [one.image for one in regions],
             [one.label for one in regions],
             [list(one.box) for one in regions],
             [one.share for one in regions],
-            [one.embedding.tolist() for one in regions],
         ]
+        numbers = {  # as columns of NumPy, which DuckDB takes over many times faster than lists
+            "place": np.repeat(np.arange(count), size),
+            "step": np.tile(np.arange(size), count),
+            "value": np.concatenate([one.embedding for one in regions]),
+        }
         self._connection.execute(
             "CREATE OR REPLACE TABLE regions "
             f"(image TEXT, label TEXT, box INTEGER[4], share FLOAT, embedding FLOAT[{size}])"
         )
+        self._connection.register("numbers", numbers)
         self._connection.execute(
-            "INSERT INTO regions SELECT unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)", columns
+            "INSERT INTO regions SELECT image, label, box, share, embedding FROM "
+            "(SELECT unnest(?) AS place, unnest(?) AS image, unnest(?) AS label, unnest(?) AS box, unnest(?) AS share) "
+            f"JOIN (SELECT place, list(value ORDER BY step)::FLOAT[{size}] AS embedding FROM numbers GROUP BY place) "
+            "USING (place)",
+            columns,
         )
+        self._connection.unregister("numbers")
 
     def find(self, vector: Floats, count: int) -> list[tuple[Region, float]]:
         """The `count` regions that fit `vector` [E] best, with their cosines."""
