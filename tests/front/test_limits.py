@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from lseg_serve.server import Addresses, LocalServer
+from lseg_serve.front.keys import add_key
+from lseg_serve.server import LocalServer
 from tests.front.conftest import FORM, error_of
 from tests.serving.conftest import free_addresses
 from tests.support.front import Front, fronting
@@ -24,7 +25,7 @@ Start = Callable[..., Front]
 @pytest.fixture
 def start(server: LocalServer, tmp_path: Path) -> Iterator[Start]:
     """Starts fronts with settings of their own."""
-    open_fronts = []
+    open_fronts: list[AbstractContextManager[Front]] = []
 
     def begin(behind: LocalServer = server, **settings: str) -> Front:
         context = fronting(tmp_path / str(len(open_fronts)), behind, **settings)
@@ -62,8 +63,6 @@ def test_a_body_is_bounded_whether_it_says_its_length_or_not(front: Front) -> No
 
 
 def test_a_key_has_its_rate_and_others_keep_theirs(start: Start, picture: bytes) -> None:
-    from lseg_serve.front.keys import add_key
-
     front = start(rate="1", burst="2")
     answers = [front.ask("POST", "/predictions/lseg", data=picture, headers=FORM) for _ in range(6)]
     statuses = [answer.status_code for answer in answers]
@@ -117,7 +116,7 @@ def test_a_full_queue_and_full_room_at_the_server_are_503(start: Start, server: 
 
 
 def test_a_server_that_is_away_is_502_and_not_ready(start: Start, tmp_path: Path, picture: bytes) -> None:
-    away = LocalServer(tmp_path / "away", _nowhere())
+    away = LocalServer(tmp_path / "away", free_addresses())
     front = start(away)
     answer = front.ask("POST", "/predictions/lseg", data=picture, headers=FORM)
     assert (answer.status_code, answer.headers["Retry-After"]) == (502, "3")
@@ -132,7 +131,3 @@ def test_a_server_that_is_away_is_502_and_not_ready(start: Start, tmp_path: Path
         502,
         {"error": "the server does not answer; send this request again later"},
     )
-
-
-def _nowhere() -> Addresses:
-    return free_addresses()
