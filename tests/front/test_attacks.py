@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import requests
 
 from lseg_serve.front.keys import add_key
 from lseg_serve.server import LocalServer
@@ -37,10 +38,8 @@ def _measured(front: Front, picture: bytes, attack: str) -> Iterator[None]:
     finally:
         during, why = client.communicate(timeout=120)
     assert client.returncode == 0, why
-    milliseconds = [float(text) * 1000 for text in (before, during)]
-    print(
-        f"\n{attack}: the good client's median is {milliseconds[0]:.0f} ms before it, {milliseconds[1]:.0f} ms during it"
-    )
+    milliseconds = [f"{float(text) * 1000:.0f} ms" for text in (before, during)]
+    print(f"\n{attack}: the good client's median is {milliseconds[0]} before it, {milliseconds[1]} during it")
 
 
 def _good_client(front: Front) -> subprocess.Popen[str]:
@@ -159,15 +158,18 @@ def test_a_request_behind_a_request_is_read_as_one_of_its_own(front: Front, pict
 def test_large_uploads_at_once_are_answered_and_leave_room(front: Front, server: LocalServer, picture: bytes) -> None:
     large = picture + bytes(40_000_000 - len(picture))
     key = add_key(front.keys, "attacker")
+
+    def upload(_: int) -> int:
+        try:
+            return front.ask("POST", "/predictions/lseg", key, source=ATTACKER, data=large, headers=FORM).status_code
+        except requests.ConnectionError:  # refused, and cut off while it still sends
+            return 0
+
     with _measured(front, picture, "50 uploads of 40 MB at once"), ThreadPoolExecutor(50) as pool:
-        asked = [
-            pool.submit(front.ask, "POST", "/predictions/lseg", key, source=ATTACKER, data=large, headers=FORM)
-            for _ in range(50)
-        ]
-        answers = [one.result() for one in asked]
-    statuses = [answer.status_code for answer in answers]
-    assert set(statuses) <= {200, 400, 429, 503, 507}, statuses
-    assert statuses.count(429) > 0, "a key has 8 requests at a time"
+        statuses = list(pool.map(upload, range(50)))
+    assert set(statuses) <= {200, 429, 503, 507, 0}, statuses
+    assert statuses.count(200) >= 8
+    assert statuses.count(429) + statuses.count(0) > 0, "a key has 8 requests at a time"
     print({status: statuses.count(status) for status in set(statuses)})
     assert eventually(lambda: not list((front.folder / "bodies").rglob("[0-9]" * 10)), 10), "bodies are removed"
     assert _serves(front, picture)
@@ -175,8 +177,6 @@ def test_large_uploads_at_once_are_answered_and_leave_room(front: Front, server:
 
 def _predictions(server: LocalServer) -> int:
     """How many requests the model has had."""
-    import requests
-
     text = requests.get(f"http://127.0.0.1:{server.addresses.metrics.port}/metrics", timeout=10).text
     values = [line.split()[-1] for line in text.splitlines() if line.startswith("ts_inference_requests_total{")]
     return int(float(values[0])) if values else 0

@@ -1,4 +1,4 @@
-"""A client that asks the front for masks, one after the other, in a process of its own so that no attack slows it itself.
+"""A client that asks the front for masks, one after the other, in a process that shares nothing with an attack.
 
 `python -m tests.support.good_client URL CERTIFICATE KEY ADDRESS IMAGE COUNT` prints the median of its times in seconds.
 """
