@@ -42,7 +42,7 @@ env: $(READY)
 # One pip call for everything, with torch and torchvision pinned by the lock: a second call could upgrade torch.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch,examples,otel]'
 	touch $@
 
 serve: env
@@ -95,7 +95,7 @@ test-oldest: $(OLDEST)/.ready
 
 $(OLDEST)/.ready: pyproject.toml
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]' torch==2.6.0 torchvision==0.21.0
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples,otel]' torch==2.6.0 torchvision==0.21.0
 	touch $@
 
 # The same with a newer Python and the newest packages that pip finds, not those of the lock.
@@ -104,7 +104,7 @@ test-newest: $(NEWEST)/.ready
 
 $(NEWEST)/.ready: pyproject.toml
 	test -x $(NEWEST)/bin/python || $(NEWEST_PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]'
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples]'
 	touch $@
 
 test-fast: lint

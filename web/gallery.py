@@ -13,6 +13,7 @@ from PIL import Image
 from lseg_serve.web.answers import Gallery, Picture
 
 _THUMBNAIL: Final = (320, 214)
+_DRAWN: Final = "drawn by this project, MIT"
 _SCIKIT_IMAGE: Final = "from scikit-image's sample images, CC0"
 
 
@@ -28,9 +29,41 @@ _ENTRIES: Final = {
     "village": _Entry(
         "pictures/village.jpg",
         "Village",
-        "drawn by this project, MIT",
+        _DRAWN,
         ("sky", "sun", "cloud", "airplane", "pink balloon", "mountain", "cottage", "rooftop", "street", "lawn", "cow",
          "sheep", "person"),
+    ),
+    "beach": _Entry(
+        "gallery/beach.jpg",
+        "Beach",
+        _DRAWN,
+        ("sky", "sun", "hot-air balloon", "airplane", "sea", "boat", "lighthouse", "parasol", "tent", "beach", "rock",
+         "grass"),
+    ),
+    "lake": _Entry(
+        "gallery/lake.jpg",
+        "Lake",
+        _DRAWN,
+        ("sky", "mountain", "lighthouse", "boat", "tree", "yellow flowers", "orange flowers", "lake", "lawn"),
+    ),
+    "town": _Entry(
+        "gallery/town.jpg",
+        "Town",
+        _DRAWN,
+        ("sky", "cloud", "bird", "skyscraper", "tree", "umbrella", "red bus", "green car", "purple car", "road",
+         "fence", "grass"),
+    ),
+    "winter": _Entry(
+        "gallery/winter.jpg",
+        "Winter",
+        _DRAWN,
+        ("sky", "sun", "cloud", "bird", "hot-air balloon", "tree", "lake", "sheep", "fence", "snow"),
+    ),
+    "desert": _Entry(
+        "gallery/desert.jpg",
+        "Desert",
+        _DRAWN,
+        ("sky", "moon", "cloud", "bird", "mountain", "cactus", "person", "tent", "horse", "street", "sand"),
     ),
     "cat": _Entry("photos/cat.jpg", "Cat", f"“chelsea”, {_SCIKIT_IMAGE}", ("cat", "grass", "other")),
     "coffee": _Entry("photos/coffee.jpg", "Coffee", f"“coffee”, {_SCIKIT_IMAGE}", ("cup", "spoon", "table", "other")),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+import yaml
 from PIL import Image
 
 from lseg_serve.segmenter import Segmenter
@@ -166,3 +167,31 @@ def test_an_archive_that_its_user_may_not_read_is_named(engine: Engine, image: s
     with _served(engine, image, store / "closed", "lseg-test-closed") as one:
         assert one.container.wait() == 1
         assert "/models/lseg.mar cannot be read by this user (10001)" in one.container.log()
+
+
+def test_the_page_of_the_compose_file_is_served_from_it(engine: Engine, image: str, served: Served) -> None:
+    """By its own words, but for the ports. There it shares the server's network, as here both share this machine's."""
+    page = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text())["services"]["page"]
+    port = str(free_addresses().inference.port)
+    others = {"${PAGE_HOST:-localhost}": "localhost", "8090": port}
+    program, *words = [others.get(word, word) for word in page["entrypoint"] + page["command"]]
+    words[-1] = f"lseg={served.addresses.inference_url},{served.addresses.management_url}"
+    container = Container(engine, "lseg-test-page")
+    container.remove()
+    try:
+        engine.start(image, container.name, ["--network", "host", "--entrypoint", program], words)
+        url = f"http://localhost:{port}"
+        assert eventually(lambda: _answers(f"{url}/healthz"), 60), container.log()
+        assert "<html" in requests.get(url, timeout=30).text
+        (model,) = requests.get(f"{url}/api/models", timeout=30).json()["models"]
+        assert model["state"] == "ready"
+        print(f"\nmemory of the page: {container.megabytes():.0f} MB")
+    finally:
+        container.remove()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=30).ok
+    except requests.ConnectionError:
+        return False

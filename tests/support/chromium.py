@@ -20,7 +20,8 @@ from tests.support.pictures import Pixels
 
 MILLISECONDS = 30_000
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Without a window and a GPU, and without what a browser asks its maker for by itself.
+# Without a window and a GPU, and without what a browser asks its maker for by itself. The camera is Chromium's own
+# moving pattern, for pages that have the permission.
 _OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -29,6 +30,7 @@ _OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
 ]
 
 
@@ -114,6 +116,18 @@ class Visitor:
         """What is painted on a canvas of the viewer: RGBA [H, W, 4]."""
         data = self.page.evaluate(f"document.querySelector('canvas[data-layer={layer}]').toDataURL('image/png')")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGBA"))
+
+    def fault(self) -> str:
+        """The title of the fault that is on show."""
+        return self.page.locator(".fault h2").inner_text()
+
+    def wait_for_fault(self, title: str) -> None:
+        """Until the fault of this title is on show."""
+        self.page.wait_for_function("title => document.querySelector('.fault h2')?.textContent === title", arg=title)
+
+    def wait_for_state(self, state: str) -> None:
+        """Until the model is in this state by the lamp in the page's head: ready, warming, no_worker or away."""
+        self.page.wait_for_selector(f".model-state[data-state={state}]")
 
     def legend(self) -> dict[str, list[str]]:
         """The texts of each row of the legend, by the label: its share and its mean score."""

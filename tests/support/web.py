@@ -13,10 +13,11 @@ from starlette.types import ASGIApp
 
 
 @contextmanager
-def listening(app: ASGIApp) -> Iterator[str]:
-    """The address at which uvicorn serves `app`, in a thread."""
+def listening(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """The address at which uvicorn serves `app`, in a thread; port 0 is any that is free."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     listener.listen(128)
     config = uvicorn.Config(app, http="h11", ws="none", log_level="warning", server_header=False)
     config.timeout_graceful_shutdown = 2

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -16,6 +17,14 @@ from tests.conftest import PROJECT
 from tests.serving.conftest import running
 from tests.support.chromium import Visitor, chromium_path, launch, visiting
 from tests.support.web import listening
+
+# Playwright's options of a context for the viewport of a phone.
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +38,14 @@ def bundled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store / "lseg.mar"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def endpoint(bundled_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A TorchServe with the bundled model, ready. Tests that stop, scale or flood a server start one of their own."""
+    """A TorchServe with the bundled model, ready, for all tests of this folder: none of them changes its settings."""
     with running(bundled_archive, tmp_path_factory.mktemp("endpoint")) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app_url(endpoint: LocalServer) -> Iterator[str]:
     """Where the app serves the page in front of it."""
     with listening(create_app(Settings((endpoint_of(endpoint),)))) as url:

@@ -1,4 +1,4 @@
-"""What goes wrong, in plain words, and how the page goes on by itself; in front of real servers that fail for real."""
+"""Requests that are refused, in plain words, and how a person or the page itself goes on; by real servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser
 
-from lseg_serve.server import LocalServer
 from lseg_serve.web import Settings, create_app
 from tests.conftest import PROJECT
 from tests.serving.conftest import running
@@ -23,10 +22,6 @@ from tests.web.conftest import endpoint_of
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
 LABELS = ["sky", "lawn", "other"]
 SECONDS = 120
-
-
-def _title(visitor: Visitor) -> str:
-    return visitor.page.locator(".fault h2").inner_text()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +37,7 @@ def test_a_refused_picture_says_why_and_the_next_one_is_served(
     visitor.choose((name, content))
     visitor.write(*LABELS)
     visitor.page.wait_for_selector(".fault[role=alert]")
-    assert _title(visitor) == title
+    assert visitor.fault() == title
     assert said in visitor.page.locator(".fault .said").inner_text()
     visitor.choose(VILLAGE)
     visitor.wait_for_mask(LABELS)
@@ -53,7 +48,7 @@ def test_labels_that_are_refused_are_named_and_can_be_changed(visitor: Visitor) 
     visitor.choose(VILLAGE)
     visitor.write("dogs & cats", "dogs &amp; cats")  # CLIP reads them as the same text
     visitor.page.wait_for_selector(".fault[role=alert]")
-    assert _title(visitor) == "The labels cannot be used as they are."
+    assert visitor.fault() == "The labels cannot be used as they are."
     assert "is given twice" in visitor.page.locator(".fault .said").inner_text()
     visitor.page.get_by_role("button", name="Remove dogs &amp; cats").click()
     visitor.wait_for_mask(["dogs & cats"])
@@ -73,37 +68,12 @@ def test_a_picture_that_is_too_large_is_sent_smaller(browser: Browser, bundled_a
         visitor.choose(("large.png", large))
         visitor.write(*LABELS)
         visitor.page.wait_for_selector(".fault")
-        assert _title(visitor) == "The file is too large for the server."
+        assert visitor.fault() == "The file is too large for the server."
         visitor.page.click("text=Send a smaller copy")
         visitor.wait_for_mask(LABELS)
         assert visitor.page.locator("canvas.mask").evaluate("node => node.width / node.height") == pytest.approx(
             9 / 7, 0.01
         )
-
-
-def test_a_server_that_stops_and_comes_back(browser: Browser, bundled_archive: Path, tmp_path: Path) -> None:
-    with running(bundled_archive, tmp_path / "first") as server:
-        addresses = server.addresses
-        app = create_app(Settings((endpoint_of(server),)))
-        with listening(app) as url, visiting(browser, url) as visitor:
-            visitor.open()
-            visitor.choose(VILLAGE)
-            visitor.write("sky", "other")
-            visitor.wait_for_mask(["sky", "other"])
-            server.stop()
-            visitor.write(*LABELS)
-            visitor.page.wait_for_selector(".fault.passing")
-            assert _title(visitor) == "The model's server is away."
-            visitor.page.wait_for_selector(".model-state[data-state=away]")
-            again = LocalServer(tmp_path / "second", addresses, environment={"OMP_NUM_THREADS": "1"})
-            again.start(bundled_archive.parent, [f"lseg={bundled_archive.name}"])
-            try:
-                again.wait_until_ready("lseg", seconds=300)
-                visitor.wait_for_mask(LABELS)  # by itself: nothing was pressed
-                assert visitor.page.locator(".fault").count() == 0
-                visitor.page.wait_for_selector(".model-state[data-state=ready]")
-            finally:
-                again.stop()
 
 
 def test_a_busy_server_is_asked_again(browser: Browser, bundled_archive: Path, tmp_path: Path) -> None:
@@ -136,17 +106,3 @@ def test_a_busy_server_is_asked_again(browser: Browser, bundled_archive: Path, t
             one.result()
         assert refused
         assert visitor.page.locator(".fault").count() == 0
-
-
-def test_the_pages_own_server_may_go_away_too(browser: Browser, endpoint: LocalServer) -> None:
-    with listening(create_app(Settings((endpoint_of(endpoint),)))) as url, visiting(browser, url) as visitor:
-        visitor.open()
-        visitor.choose(VILLAGE)
-        visitor.write("sky", "other")
-        visitor.wait_for_mask(["sky", "other"])
-        visitor.page.context.set_offline(True)
-        visitor.write(*LABELS)
-        visitor.page.wait_for_selector(".fault.passing")
-        assert _title(visitor) == "This page's server is away."
-        visitor.page.context.set_offline(False)
-        visitor.wait_for_mask(LABELS)

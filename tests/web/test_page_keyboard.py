@@ -1,4 +1,4 @@
-"""The page by keyboard alone, on a phone, for screen readers, and in other scripts."""
+"""The page by keyboard alone, on a phone, by wheel and pointer, and for screen readers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page
 
 from tests.conftest import PROJECT
 from tests.support.chromium import MILLISECONDS, Visitor, visiting
+from tests.web.conftest import PHONE
 
 AXE = PROJECT / "web" / "page" / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 MOST_TABS = 60
 
 
@@ -154,16 +154,6 @@ def test_the_wheel_zooms_about_the_pointer_and_dragging_moves(visitor: Visitor) 
     assert page.locator(".legend tr[data-alone=true]").count() == 0  # a drag chooses nothing
 
 
-@pytest.mark.parametrize("label", ["שמיים", "السماء", "天空", "आकाश", "небо", "🌳 tree"])
-def test_labels_of_any_script(visitor: Visitor, label: str) -> None:
-    visitor.choose(PROJECT / "demo" / "photos" / "cat.jpg")
-    visitor.write(label, "other")
-    visitor.wait_for_mask([label, "other"])
-    assert label in visitor.legend()
-    direction = visitor.page.locator(".chip bdi").first.evaluate("node => getComputedStyle(node).direction")
-    assert direction == ("rtl" if label in ("שמיים", "السماء") else "ltr")
-
-
 def test_a_pasted_list_is_split(visitor: Visitor) -> None:
     visitor.choose(PROJECT / "demo" / "photos" / "cat.jpg")
     for text, labels in {
@@ -185,20 +175,6 @@ def test_a_pasted_list_is_split(visitor: Visitor) -> None:
         )
         assert visitor.labels() == labels
         visitor.page.click("text=Clear")
-
-
-def test_the_page_in_german(browser: Browser, app_url: str) -> None:
-    with visiting(browser, app_url, locale="de-DE") as visitor:
-        visitor.open()
-        assert visitor.page.locator("html").get_attribute("lang") == "de"
-        visitor.page.locator(".gallery button", has_text="Village").click()
-        visitor.settled()
-        assert visitor.page.get_by_role("heading", name="Legende").is_visible()
-        assert "," in visitor.page.locator(".legend td.score").first.inner_text()
-        visitor.page.get_by_label("Sprache").select_option("en")
-        assert visitor.page.get_by_role("heading", name="Legend", exact=True).is_visible()
-        visitor.page.reload()
-        assert visitor.page.locator("html").get_attribute("lang") == "en"
 
 
 def test_light_and_dark_are_remembered(visitor: Visitor) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser
 
 from lseg_serve.server import LocalServer
 from tests.conftest import PROJECT
-from tests.support.chromium import Visitor, colours, legend_of, visiting
+from tests.support.chromium import Visitor, colours, legend_of
 from tests.support.pictures import Pixels, encoded, gradient
 
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
@@ -119,6 +118,34 @@ def test_nothing_is_asked_for_hovering_opacity_hiding_and_isolating(visitor: Vis
     assert [url for url in later if not url.startswith("blob:") and not url.endswith(("/api/models", ".svg"))] == []
 
 
+@pytest.mark.parametrize(("size", "reach"), [((300, 451), 1), ((2400, 1600), 5)])
+def test_outlines_are_the_borders_between_labels(
+    visitor: Visitor, endpoint: LocalServer, size: tuple[int, int], reach: int
+) -> None:
+    """Of each label the pixels that have another one `reach` pixels above, below, left or right of them."""
+    image = encoded(np.asarray(Image.open(VILLAGE).resize(size[::-1])))
+    visitor.choose(("village.png", image))
+    visitor.write(*LABELS)
+    visitor.wait_for_mask(LABELS)
+    visitor.page.click(".view-bar >> text=Outlines")
+    visitor.page.wait_for_selector("canvas.mask[data-outlined=true]")
+    mask = _mask(endpoint, LABELS, image)
+    indices = np.asarray(Image.open(io.BytesIO(mask)))
+    border = np.zeros(size, bool)
+    for first, second in (
+        (np.s_[reach:], np.s_[:-reach]),
+        (np.s_[:, reach:], np.s_[:, :-reach]),
+    ):
+        differs = indices[first] != indices[second]
+        border[first] |= differs
+        border[second] |= differs
+    assert 0.001 < border.mean() < 0.2
+    assert np.array_equal(visitor.canvas(), colours(mask) * border[..., None])
+    visitor.page.click(".view-bar >> text=Overlay")
+    visitor.page.wait_for_selector("canvas.mask[data-outlined=false]")
+    assert np.array_equal(visitor.canvas(), colours(mask))
+
+
 def test_the_pointer_names_the_label_under_it(visitor: Visitor, endpoint: LocalServer) -> None:
     visitor.choose(VILLAGE)
     visitor.write(*LABELS)
@@ -160,32 +187,10 @@ def test_the_legend_has_the_endpoints_figures(visitor: Visitor, endpoint: LocalS
     shares = [next(entry["share"] for entry in answer["labels"] if entry["name"] == name) for name in names]
     assert shares == sorted(shares, reverse=True)
     words = visitor.page.locator(".in-words").inner_text()
-    assert words.startswith(f"The mask: {names[0]} {_percent(shares[0])}")
+    # Names stand between signs that keep their direction apart from the sentence's.
+    assert words.startswith(f"The mask: \u2068{names[0]}\u2069 {_percent(shares[0])}")
     visitor.page.get_by_role("button", name="Label", exact=True).click()
     assert list(visitor.legend()) == sorted(labels)
-
-
-def test_stale_requests_are_aborted_and_typing_waits(browser: Browser, app_url: str) -> None:
-    with visiting(browser, app_url) as visitor:
-        visitor.open()
-        aborted: list[str] = []
-        visitor.page.on("requestfailed", lambda request: aborted.append(request.failure or ""))
-        visitor.choose(VILLAGE)
-        visitor.write("sky", "lawn")
-        visitor.wait_for_mask(["sky", "lawn"])
-        visitor.settled()
-        # Seconds of work, and a change of mind.
-        visitor.page.click(".segmented >> text=Accurate")
-        visitor.page.wait_for_selector(".progress-bar")
-        visitor.page.click(".segmented >> text=Fast")
-        visitor.page.wait_for_selector(".progress-bar", state="detached")
-        assert aborted
-        assert set(aborted) == {"net::ERR_ABORTED"}
-        visitor.page.wait_for_timeout(1000)
-        before = visitor.masks_asked()
-        visitor.page.locator(".chip-input").press_sequentially("cottage", delay=30)
-        visitor.wait_for_mask(["sky", "lawn", "cottage"])  # the word being typed counts, once
-        assert visitor.masks_asked() - before <= 2
 
 
 def _percent(share: float) -> str:

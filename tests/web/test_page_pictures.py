@@ -114,6 +114,52 @@ def test_a_kind_that_the_browser_cannot_show_is_drawn_by_the_server(visitor: Vis
     assert np.array_equal(np.asarray(shown), pixels)
 
 
+_TRACKS = """
+    window.tracks = [];
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+    };
+"""  # notes the camera's tracks, which the page must end
+
+
+def test_a_photo_is_taken_by_the_camera(browser: Browser, app_url: str) -> None:
+    with visiting(browser, app_url, permissions=["camera"]) as visitor:
+        page = visitor.page
+        page.add_init_script(_TRACKS)
+        visitor.open()
+        running = "() => document.querySelector('dialog.camera video')?.videoWidth > 0"
+        ended = "() => window.tracks.length > 0 && window.tracks.every(track => track.readyState === 'ended')"
+        page.get_by_role("button", name="Photograph").click()
+        page.wait_for_function(running)
+        page.keyboard.press("Escape")  # closed without a photo: the camera is off, the button has the focus again
+        page.wait_for_selector("dialog.camera", state="detached")
+        page.wait_for_function(ended)
+        assert page.evaluate("document.activeElement.textContent") == "Photograph"
+        page.keyboard.press("Enter")
+        page.wait_for_function(running)
+        size = page.locator("dialog.camera video").evaluate("node => [node.videoWidth, node.videoHeight]")
+        page.get_by_role("button", name="Take the picture").click()
+        visitor.write("sky", "other")
+        visitor.wait_for_mask(["sky", "other"])
+        page.wait_for_function(ended)
+        assert page.locator("canvas.mask").evaluate("node => [node.width, node.height]") == size
+        assert page.locator("dialog").count() == 0
+
+
+def test_a_camera_that_is_refused_is_told(browser: Browser, app_url: str) -> None:
+    with visiting(browser, app_url, permissions=["clipboard-read"]) as visitor:
+        visitor.open()
+        visitor.page.get_by_role("button", name="Photograph").click()
+        alert = visitor.page.locator("dialog.camera [role=alert]")
+        alert.wait_for()
+        assert alert.inner_text() == "The camera is not available."
+        visitor.page.get_by_role("button", name="Close").click()
+        visitor.page.wait_for_selector("dialog.camera", state="detached")
+
+
 def test_every_file_is_the_endpoints(visitor: Visitor, endpoint: LocalServer, tmp_path: Path) -> None:
     visitor.choose(CAT)
     visitor.write(*LABELS)

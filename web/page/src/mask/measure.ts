@@ -11,11 +11,11 @@ export function areas(indices: Uint8Array): Uint32Array {
 
 /**
  * The mask with everything but the borders between labels unlabelled.
- * Borders are about a thousandth of the longer side wide, so that they show on large photos too.
+ * On each side of a border a five-hundredth of the longer side is left, so that it shows on large photos too.
  */
 export function outlines(indices: Uint8Array, width: number, height: number): Uint8Array {
   const out = new Uint8Array(indices.length).fill(UNLABELLED);
-  const reach = Math.max(1, Math.round(Math.max(width, height) / 900));
+  const reach = Math.max(1, Math.round(Math.max(width, height) / 500));
   const down = reach * width;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

@@ -153,10 +153,13 @@ function LegendRow({ row, colour }: { row: Row; colour: string }) {
   );
 }
 
+/** A name within a sentence of the page: one from right to left must not turn what is beside it. */
+const apart = (name: string): string => `\u2068${name}\u2069`;
+
 /** The mask described for those who do not see it: the largest labels with their shares, and those not found. */
 function inWords(rows: Row[], unlabelled: number): string {
   const found = rows.filter((row) => row.share > 0).sort((a, b) => b.share - a.share);
-  const absent = rows.filter((row) => row.share === 0).map((row) => row.name);
-  const named = found.slice(0, 6).map((row) => `${row.name} ${percent(row.share)}`);
+  const absent = rows.filter((row) => row.share === 0).map((row) => apart(row.name));
+  const named = found.slice(0, 6).map((row) => `${apart(row.name)} ${percent(row.share)}`);
   return t().legend.words(named, found.length - named.length, absent.slice(0, 8), absent.length, percent(unlabelled));
 }

@@ -19,6 +19,9 @@ export function Strip() {
         {pictures.value.map((one) => (
           <Entry key={one.id} picture={one} />
         ))}
+        <li>
+          <ChooseButtons compact />
+        </li>
         {gallery.value
           .filter((one) => !open.has(one.id))
           .map((one) => (
@@ -34,9 +37,6 @@ export function Strip() {
               </button>
             </li>
           ))}
-        <li>
-          <ChooseButtons compact />
-        </li>
       </ul>
     </nav>
   );

@@ -18,9 +18,14 @@ function durations(): Record<string, number> {
   }
 }
 
-/** Milliseconds that the next answer of this kind may take; null where there was none yet. */
+/**
+ * Milliseconds that the next answer of this kind may take; null where there was none yet. Of a picture that was sent
+ * before the features need not be held: as long as nothing is known of those that are, it may take as long as a new one.
+ */
 export function estimate(model: string, mode: Mode, pixels: number, held: boolean): number | null {
-  return durations()[kind(model, mode, pixels, held)] ?? null;
+  const known = durations();
+  const first = known[kind(model, mode, pixels, false)] ?? null;
+  return held ? (known[kind(model, mode, pixels, true)] ?? first) : first;
 }
 
 /** Learn from an answer: the newest counts half. */

@@ -5,7 +5,7 @@
 
 import { effect, untracked } from "@preact/signals";
 import { folded } from "../labels/split";
-import { compare, decode } from "../mask/tasks";
+import { decode } from "../mask/tasks";
 import {
   active,
   activeId,
@@ -28,6 +28,7 @@ const MOST_ATTEMPTS = 60;
 const AT_ONCE_MS = 0;
 const TYPING_MS = 300;
 const SCORES_MS = 350;
+const STATE_MS = 2000; // until the state of a model that is not ready is looked at again
 
 interface Job {
   picture: Picture;
@@ -122,7 +123,7 @@ async function run(): Promise<void> {
   const state = model.value?.state;
   if (state && state !== "ready" && one.model === modelId.value) {
     const away = state === "away" ? "server_unreachable" : "warming";
-    return hold(new Fault(away, ""), 2000);
+    return hold(new Fault(away, ""), STATE_MS, pause.value?.attempt ?? 0);
   }
   const mine: Job = { picture, key, controller: new AbortController() };
   job = mine;
@@ -133,11 +134,9 @@ async function run(): Promise<void> {
     pause.value = null;
     if (isOther) {
       picture.other.value = result;
-      await measureAgreement(picture);
     } else {
       // Pictures beside the one on show keep their file alone.
       picture.result.value = picture === active.value ? result : { ...result, mask: null };
-      picture.agreement.value = null;
     }
     picture.status.value = { kind: "idle" };
   } catch (error) {
@@ -153,23 +152,20 @@ async function run(): Promise<void> {
 
 function fail(picture: Picture, key: string, error: unknown): void {
   const fault = error instanceof Fault ? error : new Fault("internal_error", String(error));
-  if (passes(fault) && (pause.value?.attempt ?? 0) < MOST_ATTEMPTS) {
+  const attempt = pause.value?.attempt ?? 0;
+  if (passes(fault) && attempt < MOST_ATTEMPTS) {
     picture.status.value = { kind: "idle" };
-    hold(fault, delayBefore(pause.value?.attempt ?? 0, fault));
+    hold(fault, delayBefore(attempt, fault), attempt + 1);
   } else {
     pause.value = null;
     picture.status.value = { kind: "failed", fault, question: key };
   }
 }
 
-function hold(fault: Fault, milliseconds: number): void {
-  pause.value = { fault, until: Date.now() + milliseconds, attempt: (pause.value?.attempt ?? 0) + 1 };
+/** Ask nothing for a time. `attempt` counts requests that failed; a model known to be away is not asked at all. */
+function hold(fault: Fault, milliseconds: number, attempt: number): void {
+  pause.value = { fault, until: Date.now() + milliseconds, attempt };
   schedule(milliseconds);
-}
-
-async function measureAgreement(picture: Picture): Promise<void> {
-  const [first, second] = [picture.result.value?.mask, picture.other.value?.mask];
-  if (first && second) picture.agreement.value = await compare(first.indices, second.indices);
 }
 
 /** Mean scores come when the page is at rest, so that they never delay a mask. */

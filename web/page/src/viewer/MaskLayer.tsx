@@ -25,6 +25,7 @@ export function MaskLayer({ result, outlined, clip, name }: Props) {
     const table = colourTable(mask.palette, (index) => shown[index] === "1");
     paint(target, borders ?? mask.indices, mask.width, mask.height, table);
     target.dataset.question = keyOf(result.question);
+    target.dataset.outlined = String(outlined);
     performance.mark("lseg-painted");
   }, [mask, borders, outlined, shown]);
 
