@@ -43,7 +43,7 @@ def fuzz(target: Target, cases: Iterable[tuple[int, int]], clients: int = 4) -> 
         try:
             answer = target.send(request)
         except TimeoutError as error:
-            return case, request.family, Verdict(0, f"no answer within {target.seconds:g} s: {error}")
+            return case, request.family, Verdict(0, None if request.broken else f"no answer in time: {error}")
         return case, request.family, judged(request, answer, through_front=target.key is not None)
 
     with ThreadPoolExecutor(clients) as pool:

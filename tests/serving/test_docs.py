@@ -31,6 +31,7 @@ LINKED = [
     *RUN,
     PROJECT / "CHANGELOG.md",
     PROJECT / "CONTRIBUTING.md",
+    PROJECT / "SECURITY.md",
     PROJECT / "demo" / "CARD.md",
     PROJECT / "bench" / "README.md",
     PROJECT / "evaluation" / "README.md",

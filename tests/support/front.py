@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,7 +63,7 @@ class Front:
             headers.setdefault("Authorization", f"Bearer {key or self.key}")
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("https://", _From(source))
+            session.mount("https://", From(source))
             return session.request(
                 method,
                 self.url + path,
@@ -162,7 +161,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-class _From(requests.adapters.HTTPAdapter):
+class From(requests.adapters.HTTPAdapter):
     """Connects from one of the addresses of loopback, as a client of its own."""
 
     def __init__(self, source: str) -> None:
@@ -171,21 +170,3 @@ class _From(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *arguments: object, **options: object) -> None:
         super().init_poolmanager(*arguments, source_address=(self._source, 0), **options)  # type: ignore[arg-type]
-
-
-def median_seconds(front: Front, image: bytes, count: int, source: str = "127.0.0.1") -> float:
-    """The median time of `count` requests one after the other, each of which has to get its mask."""
-    seconds = []
-    with requests.Session() as session:
-        session.trust_env = False
-        session.mount("https://", _From(source))
-        for _ in range(count):
-            start = time.monotonic()
-            answer = session.post(
-                f"{front.url}/predictions/lseg", data=image, verify=str(front.certificate), timeout=120,
-                headers={"X-API-Key": front.key, "Content-Type": "image/png", "X-LSeg-Labels": "sky,tree"},
-            )  # fmt: skip
-            seconds.append(time.monotonic() - start)
-            assert answer.status_code == 200, answer.text
-            time.sleep(0.05)  # below the rate of a key
-    return sorted(seconds)[count // 2]
