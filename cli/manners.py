@@ -56,7 +56,7 @@ def write(arguments: argparse.Namespace, document: Any, text: str) -> None:
     if arguments.json:
         write_json(document)
     else:
-        print(text)
+        print(text, flush=True)
 
 
 def note(text: str) -> None:

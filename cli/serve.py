@@ -17,6 +17,12 @@ from lseg_serve.server.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    add_server(parser)
+    add_json(parser)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is served, and where; `configured` reads them."""
     add_run_folder(parser)
     parser.add_argument("--model-store", type=Path, default=HOME / "model_store", help="folder of archives")
     parser.add_argument("--model", type=_model, default="lseg=lseg.mar", help="name=file (default: %(default)s)")
@@ -24,11 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             port_option(name),
             dest=f"{name}_port",
-            type=_port,
+            type=port_number,
             metavar="PORT",
             help=f"(default: of the environment or else of config.properties, where it is {address.port})",
         )
-    add_json(parser)
 
 
 def add_run_folder(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Start the server as the arguments say."""
     name = arguments.model.partition("=")[0]
     try:
-        server = _configured(arguments)
+        server = configured(arguments)
         note(f"waiting for the model {name} (logs in {server.logs})")
         server.serve(arguments.model_store, arguments.model)
     except (ServerError, OSError) as error:
-        fault = isinstance(error, StartFailedError | OSError)
-        raise CommandError(Status.FAULT if fault else Status.REFUSED, f"server not started: {error}") from error
+        raise not_started(error) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt("start interrupted; the server is stopped") from None
     url = f"{server.addresses.inference_url}/predictions/{name}"
@@ -69,7 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
     return Status.OK
 
 
-def _configured(arguments: argparse.Namespace) -> LocalServer:
+def not_started(error: ServerError | OSError) -> CommandError:
+    """What a command ends with whose server does not start: a fault, or a refusal of what was given."""
+    fault = isinstance(error, StartFailedError | OSError)
+    return CommandError(Status.FAULT if fault else Status.REFUSED, f"server not started: {error}")
+
+
+def configured(arguments: argparse.Namespace) -> LocalServer:
     """The server that the options, the environment and the configuration file describe, in this order.
 
     Raises:
@@ -88,7 +98,8 @@ def _model(text: str) -> str:
     return text
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """A port on the command line."""
     if not text.isdecimal() or not 1 <= int(text) <= LARGEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; a port is a number from 1 to {LARGEST_PORT}")
     return int(text)

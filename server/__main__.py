@@ -1,4 +1,4 @@
-"""The command `python -m server`: `lseg serve` and `lseg stop` as `start` and `stop`."""
+"""The command `python -m server`: `lseg serve`, `lseg run` and `lseg stop` as `start`, `run` and `stop`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lseg_serve.cli.main import run_server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start or stop the server, as the command line says, and return the exit status."""
+    """Start, run or stop the server, as the command line says, and return the exit status."""
     return run_server(arguments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 import zlib
@@ -22,23 +23,18 @@ def check_archive(store: Path, name: str) -> None:
         name: the archive's name in it, or an absolute path. A URL is left to TorchServe.
 
     Raises:
-        ServerError: there is no such file, or it is damaged or no archive.
+        ServerError: there is no such file, or it cannot be read, or it is damaged or no archive.
     """
     if "://" in name or not store.is_dir():  # TorchServe names a missing store itself
         return
     path = store / name
-    if not path.exists():
-        present = ", ".join(sorted(one.name for one in store.iterdir() if not one.name.startswith("."))[:10])
-        raise ServerError(f"there is no {name} in the model store {store}; it has: {present or 'nothing'}")
     try:
-        if path.is_dir():
-            found = (path / _MANIFEST).is_file()
-        elif path.name.endswith(".tar.gz"):
-            with tarfile.open(path, "r:gz") as packed:
-                found = any(entry.name.removeprefix("./").endswith(_MANIFEST) for entry in packed)
-        else:
-            with zipfile.ZipFile(path) as archive:
-                found = _MANIFEST in archive.namelist()
+        if not path.exists():
+            present = ", ".join(sorted(one.name for one in store.iterdir() if not one.name.startswith("."))[:10])
+            raise ServerError(f"there is no {name} in the model store {store}; it has: {present or 'nothing'}")
+        found = _has_manifest(path)
+    except PermissionError as error:
+        raise _closed(path) from error
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
     if not found:
@@ -56,6 +52,22 @@ def fault_of(store: Path, name: str) -> str | None:
     except _UNREADABLE as error:
         return str(_damaged(path, error))
     return f"{path} is damaged: the checksum of {bad} in it is wrong; {_EXPORT}" if bad else None
+
+
+def _has_manifest(path: Path) -> bool:
+    if path.is_dir():
+        return (path / _MANIFEST).is_file()
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path, "r:gz") as packed:
+            return any(entry.name.removeprefix("./").endswith(_MANIFEST) for entry in packed)
+    with zipfile.ZipFile(path) as archive:
+        return _MANIFEST in archive.namelist()
+
+
+def _closed(path: Path) -> ServerError:
+    # A container's user is seldom the one who made the archive. Windows has no numbers of users.
+    user = f" ({os.getuid()})" if hasattr(os, "getuid") else ""
+    return ServerError(f"{path} cannot be read by this user{user}; open the file and its folder to that user")
 
 
 def _damaged(path: Path, error: Exception) -> ServerError:

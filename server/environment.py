@@ -16,6 +16,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 # The default place for archives and logs: the checkout, or the current folder if the package is installed.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
 _LOG_CONFIG = PROJECT / "config" / "log4j2.xml"
+# The one for a server in the foreground.
+CONSOLE_LOG = PROJECT / "config" / "log4j2-console.xml"
 _LOG_OPTION = "-Dlog4j.configurationFile="
 # Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
 _SOCKET_PATH_BYTES = 107
@@ -43,8 +45,10 @@ def environment_of(run_folder: Path, temporary: Path, logs: Path) -> dict[str, s
     }
 
 
-def log_options(config: Path) -> list[str]:
-    """The option for the project's logs; none where `config` names a file of its own that is there."""
+def log_options(config: Path, console_log: Path | None = None) -> list[str]:
+    """The option for `console_log`, or else for the project's logs; none where `config` names a file that is there."""
+    if console_log is not None:
+        return ["--log-config", str(console_log)]
     arguments = shlex.split(Settings.read(config, {}).get("vmargs", ""))
     named = [argument.removeprefix(_LOG_OPTION) for argument in arguments if argument.startswith(_LOG_OPTION)]
     return [] if any(Path(name).is_file() for name in named) else ["--log-config", str(_LOG_CONFIG)]

@@ -38,6 +38,7 @@ class LocalServer:
     addresses: Addresses = field(default_factory=Addresses)
     config: Path = PROJECT / "config" / "config.properties"
     environment: Mapping[str, str] = field(default_factory=dict)
+    console_log: Path | None = None  # a log4j2 configuration that logs to the console; None: logs are files
 
     @property
     def logs(self) -> Path:
@@ -86,7 +87,8 @@ class LocalServer:
     def wait_until_ready(self, model: str, seconds: float = 600) -> None:
         """Wait until all workers of `model` are ready. /ping does not tell: it responds with 200 while models load.
 
-        The management port and the processes are asked, never the logs, into which a client may write.
+        The management port and the processes are asked, never the logs, into which a client may write. The port is not
+        asked before this server listens on it: until then, another program may have taken it, and may answer.
 
         Raises:
             ServerError: the server died, it has not registered the model, a worker ended before it was ready, or
@@ -100,7 +102,8 @@ class LocalServer:
             if process is None:
                 raise logs.console_failure("the server has stopped")
             seen |= processes.workers_of(process)
-            description = describe(self.addresses.management_url, model)
+            listens = processes.listens(process, self.addresses.management.port)
+            description = describe(self.addresses.management_url, model) if listens else None
             if description is not None and not description.registered:
                 raise self._not_registered(model, process)
             if description is not None and description.ready:
@@ -153,11 +156,12 @@ class LocalServer:
         processes.forget(self.temporary)
         Logs(self.logs).clear()
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
-        command += log_options(self.config)
+        command += log_options(self.config, self.console_log)
         command += ["--model-store", str(model_store), "--models", *models]
         environment = environment_of(self.run_folder, self.temporary, self.logs)
         environment |= {"TS_CONFIG_FILE": str(self.config), **self.addresses.environment(), **self.environment}
-        with (self.logs / CONSOLE).open("w") as console:
+        with (self.logs / CONSOLE).open("w") as file:
+            console = file if self.console_log is None else None
             run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)
         if run.returncode != 0:
             raise Logs(self.logs).console_failure("TorchServe refused to start")

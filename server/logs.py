@@ -18,6 +18,7 @@ _LAST_LINES = 25
 _PREFIX = re.compile(r"^\S+ \[\w+ *\] \S+ MODEL_LOG - ")
 # The line of a traceback that names the error.
 _ERROR = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Fault)(?:: .*)?)$")
+_FRAME = "\tat "  # of a stack trace of Java
 # TorchServe's own errors behind the true one: it has looked for the handler in its own folder, too; it ends the worker.
 _SECOND_HAND = re.compile(r"'ts\.torch_handler\.|RuntimeError: \d{3} - ")
 
@@ -39,13 +40,12 @@ class Logs:
 
     def failure(self, what: str) -> StartFailedError:
         """The error for a start that failed: what failed, the last lines of the log, and where the rest is."""
-        lines = self._lines(_WORKERS) or self._lines(_FRONTEND) or self._lines(CONSOLE)
-        return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+        return self._last_lines(what, self._lines(_WORKERS) or self._lines(_FRONTEND) or self._lines(CONSOLE))
 
     def console_failure(self, what: str) -> StartFailedError:
-        """The error for a TorchServe that ended: what it printed last, or else wrote into its log."""
-        lines = self._lines(CONSOLE) + self._lines(_FRONTEND)
-        return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
+        """The error for a TorchServe that ended: the end of its log, then what it printed, without Java's frames."""
+        printed = [line for line in self._lines(CONSOLE) if not line.startswith(_FRAME)]
+        return self._last_lines(what, self._lines(_FRONTEND) + printed)
 
     def worker_failure(self, what: str) -> StartFailedError:
         """The error for a worker that ended while it loaded: its last error, then where the whole log is."""
@@ -55,6 +55,11 @@ class Logs:
         if error is None:
             return self.failure(what)
         return StartFailedError(f"{what}: {error}\nits whole log: {self.folder / _WORKERS}")
+
+    def _last_lines(self, what: str, lines: Sequence[str]) -> StartFailedError:
+        if not lines:
+            return StartFailedError(f"{what}; the log above says why")
+        return StartFailedError("\n".join([f"{what}; the end of its log in {self.folder}:", *lines[-_LAST_LINES:]]))
 
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name

@@ -25,15 +25,15 @@ class Model:
         return bool(self.workers) and all(worker["status"] == "READY" for worker in self.workers)
 
 
-def describe(url: str, model: str) -> Model | None:
-    """What the management API at `url` tells of `model`; None while nothing listens there.
+def describe(url: str, model: str, seconds: float = _SECONDS) -> Model | None:
+    """What the management API at `url` tells of `model`; None where no answer comes within `seconds`.
 
     TorchServe opens its ports once it has registered all its models, so a model that it does not know then was refused.
 
     Raises:
         ServerError: the API refuses to tell.
     """
-    with LSegClient(model=model, timeout=_SECONDS, management_url=url) as client:
+    with LSegClient(model=model, timeout=seconds, management_url=url) as client:
         try:
             workers = client.workers()
         except (Unreachable, TimedOut):

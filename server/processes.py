@@ -43,6 +43,18 @@ def workers_of(process: psutil.Process) -> set[psutil.Process]:
     return {child for child in family(process) if _is_worker(_command(child))}
 
 
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether the process itself listens on a TCP port. Where the system does not tell, it is taken to."""
+    # psutil 6 renamed the method.
+    connections = getattr(process, "net_connections", None) or process.connections
+    try:
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections("tcp"))
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
 def orphans(folder: Path) -> list[psutil.Process]:
     """Workers of the server of `folder` that outlived its Java process."""
     sockets = f"{folder.resolve()}{os.sep}"

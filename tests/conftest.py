@@ -20,7 +20,7 @@ GOLDEN = PROJECT.parent / "shared" / "golden"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder (unit, serving, web, gaudi, cuda, xla), and as slow where its net is full-size."""
+    """Mark each test by its folder (unit, serving, ...), and as slow where it loads a full-size network."""
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
         if isinstance(item, pytest.Function) and "full_size_checkpoint" in item.fixturenames:

@@ -1,20 +1,16 @@
-"""The command `python -m web`."""
+"""The command `python -m web`: `lseg web` by its other name."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 
-from lseg_serve.web.command import add_arguments, run
+from lseg_serve.cli.main import run_as
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the page as the command line says, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m web", description="Serve the page on this machine, with a TorchServe behind it."
-    )
-    add_arguments(parser)
-    return run(parser.parse_args())
+    return run_as("python -m web", "web", arguments)
 
 
 if __name__ == "__main__":

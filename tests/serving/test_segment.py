@@ -25,7 +25,7 @@ from tests.serving.conftest import running
 PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
 LABELS = "cat,grass,other"
 IMAGES = 500
-AWAY_SECONDS = 20  # without a worker: every request is answered with 503
+AWAY_SECONDS = 10  # without a worker: every request is answered with 503, for longer than the client itself waits
 
 
 def _command(server: LocalServer, *arguments: str) -> list[str]:

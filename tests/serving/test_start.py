@@ -7,17 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
-from lseg_serve.server import Addresses, LocalServer
+from lseg_serve.server import Addresses, LocalServer, ServerError, processes
 from lseg_serve.server.addresses import port_option
 from tests.conftest import PROJECT
 from tests.serving.conftest import free_addresses
@@ -31,7 +33,7 @@ def handle(data, context):
 """
 
 
-def _tiny_archive(store: Path, handler: str = READY) -> Path:
+def tiny_archive(store: Path, handler: str = READY) -> Path:
     store.mkdir(exist_ok=True)
     manifest = {
         "runtime": "python",
@@ -75,7 +77,7 @@ def _answers(addresses: Addresses) -> bool:
 
 
 def test_addresses_come_from_options_then_the_environment_then_the_file(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     (tmp_path / "own.properties").write_text(
         f"enable_envvars_config=true\ndisable_token_authorization=true\nmetrics_address={addresses.metrics.url}\n"
@@ -96,6 +98,58 @@ def test_addresses_come_from_options_then_the_environment_then_the_file(tmp_path
             assert address.is_taken(), address
 
 
+class _Other(HTTPServer):
+    """A program that holds a port and does not listen yet: then the port counts as free."""
+
+    allow_reuse_address = False  # or TorchServe could bind the port as well
+    reply = (404, b"")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Send the reply to whatever is asked."""
+            assert isinstance(self.server, _Other)
+            status, body = self.server.reply
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), self.Handler, bind_and_activate=False)
+        self.server_bind()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        self.server_activate()
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join()
+
+
+READY_WORKER = [{"modelName": "lseg", "workers": [{"id": "9000", "status": "READY", "pid": 1}]}]
+
+
+@pytest.mark.parametrize("reply", [(404, b"{}"), (200, json.dumps(READY_WORKER).encode())], ids=["absent", "ready"])
+def test_who_takes_the_management_port_meanwhile_is_not_believed(tmp_path: Path, reply: tuple[int, bytes]) -> None:
+    """Whether the model is absent or ready there, it is another server's; this one says which port it did not get."""
+    tiny_archive(tmp_path / "store")
+    addresses = free_addresses()
+    with _Other(addresses.management.port) as other, _stopped_at_the_end(tmp_path / "run"):
+        other.reply = reply
+        server = LocalServer(tmp_path / "run", addresses)
+        server.start(tmp_path / "store", ["lseg=lseg.mar"])
+        with (
+            other.listening(),
+            pytest.raises(ServerError, match=f"(?s)has stopped.*Failed to bind.*{addresses.management.port}"),
+        ):
+            server.wait_until_ready("lseg", PATIENCE)
+        assert server.process() is None
+
+
 HANDLERS = {
     "ValueError: no such colour: mauve": 'raise ValueError("no such colour: mauve")',
     "RuntimeError: the card is gone": 'raise RuntimeError("the card is gone")',
@@ -106,7 +160,7 @@ HANDLERS = {
 
 @pytest.mark.parametrize("message", HANDLERS)
 def test_a_worker_that_fails_to_load_says_why_in_the_first_line(message: str, tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", f"def handle(data, context):\n    {HANDLERS[message]}\n{HANDLERS[message]}\n")
+    tiny_archive(tmp_path / "store", f"def handle(data, context):\n    {HANDLERS[message]}\n{HANDLERS[message]}\n")
     run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
     assert run.returncode == 1
     lines = run.stderr.splitlines()
@@ -116,7 +170,7 @@ def test_a_worker_that_fails_to_load_says_why_in_the_first_line(message: str, tm
 
 
 def test_a_worker_that_dies_without_a_word_is_noticed(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", "import os\nos._exit(3)\n")
+    tiny_archive(tmp_path / "store", "import os\nos._exit(3)\n")
     run = _start(tmp_path / "run", tmp_path / "store", *_options(free_addresses()))
     assert run.returncode == 1
     assert "server not started: the model lseg did not load" in run.stderr
@@ -124,7 +178,7 @@ def test_a_worker_that_dies_without_a_word_is_noticed(tmp_path: Path) -> None:
 
 def test_words_in_the_log_stop_no_start(tmp_path: Path) -> None:
     """A worker takes its time, and a client asks meanwhile for a path that reads like TorchServe's failure."""
-    _tiny_archive(tmp_path / "store", f"import time\ntime.sleep(8)\n{READY}")
+    tiny_archive(tmp_path / "store", f"import time\ntime.sleep(3)\n{READY}")
     addresses = free_addresses()
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with _stopped_at_the_end(tmp_path / "run"), subprocess.Popen(command, cwd=PROJECT) as start:
@@ -135,7 +189,7 @@ def test_words_in_the_log_stop_no_start(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_is_named_with_the_reason(tmp_path: Path) -> None:
-    archive = _tiny_archive(tmp_path / "store")
+    archive = tiny_archive(tmp_path / "store")
     whole = archive.read_bytes()
     for content, reason in (
         (whole[:-30], "lseg.mar is damaged, or no archive of a model (File is not a zip file)"),
@@ -151,7 +205,7 @@ def test_a_damaged_archive_is_named_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_start_clears_what_a_killed_server_left(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses, run_folder = free_addresses(), tmp_path / "run"
     server = LocalServer(run_folder, addresses)
     with _stopped_at_the_end(run_folder):
@@ -168,10 +222,10 @@ def test_a_start_clears_what_a_killed_server_left(tmp_path: Path) -> None:
         assert not list((run_folder / "tmp" / "models").iterdir())
 
 
-@pytest.mark.slow
-def test_stop_returns_when_the_ports_are_free(tmp_path: Path) -> None:
-    """Also of a server that had to be killed, here because it was suspended."""
-    _tiny_archive(tmp_path / "store")
+def test_stop_returns_when_the_ports_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a server that had to be killed, here because it was suspended. It gets less than a minute to end."""
+    monkeypatch.setattr(processes, "_STOP_SECONDS", 3)
+    tiny_archive(tmp_path / "store")
     server = LocalServer(tmp_path / "run", free_addresses())
     server.start(tmp_path / "store", ["lseg=lseg.mar"])
     server.wait_until_ready("lseg", seconds=PATIENCE)
@@ -184,7 +238,7 @@ def test_stop_returns_when_the_ports_are_free(tmp_path: Path) -> None:
 
 
 def test_of_two_starts_at_once_one_says_so(tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store")
+    tiny_archive(tmp_path / "store")
     addresses = free_addresses()
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with _stopped_at_the_end(tmp_path / "run"):
@@ -193,7 +247,7 @@ def test_of_two_starts_at_once_one_says_so(tmp_path: Path) -> None:
             for _ in range(2)
         ]
         ends = [(start.communicate(timeout=PATIENCE), start.returncode) for start in starts]
-        assert sorted(status for _, status in ends) == [0, 1], ends
+        assert sorted(status for _, status in ends) == [0, 3], ends
         (message,) = (errors for (_, errors), status in ends if status)
         assert "another start in" in message
         assert _answers(addresses)
@@ -201,7 +255,7 @@ def test_of_two_starts_at_once_one_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_start_leaves_no_server(number: signal.Signals, tmp_path: Path) -> None:
-    _tiny_archive(tmp_path / "store", "import time\ntime.sleep(300)\n")
+    tiny_archive(tmp_path / "store", "import time\ntime.sleep(300)\n")
     addresses, server = free_addresses(), LocalServer(tmp_path / "run")
     command = _command(tmp_path / "run", "start", "--model-store", str(tmp_path / "store"), *_options(addresses))
     with (
@@ -222,7 +276,7 @@ def test_an_interrupted_start_leaves_no_server(number: signal.Signals, tmp_path:
 
 def test_a_full_queue_is_answered_with_503(tmp_path: Path) -> None:
     """In words of TorchServe that speak of workers; docs/operations.md explains them."""
-    _tiny_archive(
+    tiny_archive(
         tmp_path / "store", "import time\ndef handle(data, context):\n    time.sleep(3)\n    return ['here']\n"
     )
     server = LocalServer(tmp_path / "run", free_addresses(), environment={"TS_JOB_QUEUE_SIZE": "1"})

@@ -35,7 +35,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert not imported & {"torch", "numpy", "httpx2", "gdown", "PIL"}
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "web"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
@@ -55,6 +55,8 @@ def test_each_command_has_help_with_an_example(name: str, capsys: pytest.Capture
         (["buckets", "--config", "absent.yaml"], 3, "absent.yaml"),
         (["segment", "demo/photos/cat.jpg", "--url", "http://127.0.0.1:9", "-o", "-"], 4, "127.0.0.1:9"),
         (["describe", "--url", "http://127.0.0.1:9", "--management-url", "http://127.0.0.1:9"], 4, "127.0.0.1:9"),
+        (["web", "--port", "99999"], 2, "'99999' is not a port; accepted: 0 to 65535"),
+        (["web", "--host", "203.0.113.1"], 3, "page not served: 203.0.113.1:8090 cannot be listened on"),
         (["describe", "--url", "nonsense"], 3, "accepted: http://HOST:PORT"),
     ],
 )

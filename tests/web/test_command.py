@@ -1,7 +1,8 @@
-"""The command `python -m web`, from its start to Ctrl-C."""
+"""The commands `python -m web` and `lseg web`, from their start to Ctrl-C."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -59,12 +62,16 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_what_is_missing_and_ends_it_again(number: signal.Signals, tmp_path: Path) -> None:
+def test_it_starts_what_is_missing_and_ends_it_again(
+    number: signal.Signals, bundled_archive: Path, tmp_path: Path
+) -> None:
+    """Once the archive is missing as well as the server, once the server alone."""
+    store = tmp_path / "store" if number == signal.SIGINT else bundled_archive.parent
     addresses = free_addresses()
-    options = ["--port", "0", "--model-store", str(tmp_path / "store"), "--run-folder", str(tmp_path / "run")]
+    options = ["--port", "0", "--model-store", str(store), "--run-folder", str(tmp_path / "run")]
     with _web(*options, addresses=addresses) as process:
         url = _address(process)
-        assert (tmp_path / "store" / "lseg.mar").is_file()
+        assert (store / "lseg.mar").is_file()
         (model,) = requests.get(f"{url}/api/models", timeout=60).json()["models"]
         assert (model["id"], model["state"]) == ("lseg", "ready")
         answer = requests.post(f"{url}/api/models/lseg/segment", files={"image": PHOTO}, timeout=60)
@@ -100,11 +107,28 @@ def test_servers_are_named_by_options(endpoint: LocalServer) -> None:
     assert [model["id"] for model in models] == ["cpu/lseg", "hpu/lseg"]
 
 
+def test_with_json_its_data_and_its_errors_are_json(endpoint: LocalServer) -> None:
+    one = endpoint_of(endpoint, "cpu")
+    command = [sys.executable, "-m", "lseg_serve.cli", "web", "--json"]
+    options = ["--port", "0", f"--server={one.name}={one.inference},{one.management}"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    with subprocess.Popen([*command, *options], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        document = json.loads(process.stdout.readline())
+        assert document["servers"] == [asdict(one)]
+        second = [*command, "--port", str(urlsplit(document["url"]).port)]
+        refused = subprocess.run(second, env=environment, capture_output=True, text=True, check=False)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    error = json.loads(refused.stderr)["error"]
+    assert (refused.returncode, refused.stdout, error["code"], error["type"]) == (3, "", 3, "refused")
+
+
 def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with _web("--port", str(port), "--model-store", str(tmp_path), "--run-folder", str(tmp_path)) as process:
-            assert process.wait(SECONDS) == 1
+            assert process.wait(SECONDS) == 3
             assert process.stdout is not None
             assert f"page not served: 127.0.0.1:{port} cannot be listened on" in process.stdout.read()
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What `python -m web` does: a TorchServe where none runs yet, the page in front of it, and the end of both."""
+"""`lseg web`: a TorchServe where none runs yet, the page in front of it, and the end of both."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 
+from lseg_serve.cli.manners import CommandError, Status, add_json, note, write
+from lseg_serve.cli.serve import add_run_folder, run_folder_of
 from lseg_serve.server import Addresses, LocalServer, ServerError
 from lseg_serve.server.environment import HOME, PROJECT
+from lseg_serve.server.errors import StartFailedError
 from lseg_serve.server.settings import Settings as ServerSettings
-from lseg_serve.web import create_app
-from lseg_serve.web.settings import Endpoint, Settings
+from lseg_serve.web import Endpoint, Settings, create_app
 
 _MODEL = "lseg"
 _DEFAULT_BYTES = 6_553_500  # TorchServe's, for both sizes
@@ -28,7 +30,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command to `parser`."""
+    """The options of the command."""
     parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8090, help="0: any that is free (default: %(default)s)")
     parser.add_argument(
@@ -48,43 +50,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=_seconds, default=620.0, help="seconds of a request (default: %(default)g)")
     parser.add_argument("--model-store", type=Path, default=HOME / "model_store", help="(default: %(default)s)")
-    parser.add_argument("--run-folder", type=Path, default=HOME / ".run", help="of the server (default: %(default)s)")
+    add_run_folder(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until interrupted; then end what was started. Returns the exit status.
-
-    0: it ran and was ended. 1: the server or the page could not be started; the reason is on stderr. 130: its start was
-    interrupted.
-    """
+    """Serve until interrupted, which is the end that is meant; then stop the server, if it was started for this."""
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
-        print(
-            f"page not served: without {missing[0]}; install the extra: pip install 'lseg-serve[web]'", file=sys.stderr
+        raise CommandError(
+            Status.FAULT, f"page not served: without {missing[0]}; install the extra: pip install 'lseg-serve[web]'"
         )
-        return 1
-    _end_like_an_interrupt()
+    with _listener(arguments.host, arguments.port) as listener, _settings(arguments) as settings:
+        _serve(listener, arguments, settings)
+    return Status.OK
+
+
+@contextmanager
+def _settings(arguments: argparse.Namespace) -> Iterator[Settings]:
+    """The app's settings, with a server that runs; it is stopped at the end if it was started here."""
+    if arguments.server:
+        yield Settings(tuple(arguments.server))
+        return
     started: LocalServer | None = None
     try:
-        listener = _listener(arguments.host, arguments.port)
-        if arguments.server:
-            settings = Settings(tuple(arguments.server))
-        else:
-            local, settings = _local(arguments.run_folder)
+        try:
+            local, settings = _local(run_folder_of(arguments))
             started = local if _start(local, arguments.model_store) else None
-        _serve(listener, arguments, settings)
-    except (ServerError, OSError, subprocess.CalledProcessError) as error:
-        print(f"page not served: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("start interrupted", file=sys.stderr)
-        return 130
+        except (ServerError, OSError) as error:
+            fault = isinstance(error, StartFailedError | OSError)
+            raise CommandError(Status.FAULT if fault else Status.REFUSED, f"page not served: {error}") from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("start interrupted") from None
+        yield settings
     finally:
         if started is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it behind
-            print("stopping the server", file=sys.stderr)
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one would leave half of it behind
+                signal.signal(number, signal.SIG_IGN)
+            note("stopping the server")
             started.stop()
-    return 0
 
 
 def _serve(listener: socket.socket, arguments: argparse.Namespace, settings: Settings) -> None:
@@ -104,8 +108,10 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace, settings: Set
         timeout_graceful_shutdown=5,
     )
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
     # The socket listens already: a browser that is sent there now is answered.
-    print(f"the page is at http://{host}:{listener.getsockname()[1]}/ (end with Ctrl-C)", flush=True)
+    document = {"url": url, "servers": [asdict(one) for one in settings.endpoints]}
+    write(arguments, document, f"the page is at {url}/ (end with Ctrl-C)")
     with suppress(KeyboardInterrupt):  # raised again by uvicorn, once it has ended by itself
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -114,7 +120,7 @@ def _listener(host: str, port: int) -> socket.socket:
     """A socket that listens there, taken before a server is started for nothing.
 
     Raises:
-        OSError: the address is taken, or none of this machine's.
+        CommandError: the address is taken, or none of this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -124,8 +130,9 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise OSError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port"
+        raise CommandError(
+            Status.REFUSED,
+            f"page not served: {host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port",
         ) from error
     return listener
 
@@ -152,17 +159,27 @@ def _local(run_folder: Path) -> tuple[LocalServer, Settings]:
 def _start(server: LocalServer, store: Path) -> bool:
     """Start the server unless it runs; return whether that was needed."""
     if server.workers(_MODEL):
-        print(f"using the server at {server.addresses.inference_url}", file=sys.stderr)
+        note(f"using the server at {server.addresses.inference_url}")
         return False
     archive = store / f"{_MODEL}.mar"
     if not archive.exists():
-        print("exporting the bundled model", file=sys.stderr)
-        weights, config, labels = (str(PROJECT / "demo" / name) for name in _BUNDLED)
-        command = [sys.executable, "-m", "lseg_serve.export", weights, "--config", config, "--labels", labels]
-        subprocess.run([*command, "--output", str(store)], check=True, stdout=sys.stderr)
-    print(f"starting the server (logs in {server.logs})", file=sys.stderr)
+        _export(store)
+    note(f"starting the server (logs in {server.logs})")
     server.serve(store, f"{_MODEL}={archive.name}")
     return True
+
+
+def _export(store: Path) -> None:
+    """Export the bundled model, in a process of its own, whose memory is free again before the worker starts."""
+    note("exporting the bundled model")
+    weights, config, labels = (str(PROJECT / "demo" / name) for name in _BUNDLED)
+    command = [sys.executable, "-m", "lseg_serve.export", weights, "--config", config, "--labels", labels]
+    code = subprocess.run([*command, "--output", str(store)], check=False, stdout=sys.stderr).returncode
+    if code != 0:
+        known = code in [int(status) for status in Status]
+        raise CommandError(
+            Status(code) if known else Status.FAULT, "page not served: the bundled model was not exported"
+        )
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -186,15 +203,3 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= 86_400:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; accepted: seconds above 0, up to 86400")
     return seconds
-
-
-def _end_like_an_interrupt() -> None:
-    """Let a request to end, or a closed terminal, raise KeyboardInterrupt, so that the server ends, too."""
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
