@@ -1,6 +1,6 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
 # make test   make test-fast   make test-bare   make test-oldest   make test-newest   make test-xla
-# make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]
+# make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]   make sbom
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -35,14 +35,14 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop image test test-bare test-fast test-image test-newest test-oldest test-xla lint format demo-model clean
+.PHONY: env serve web stop image test test-bare test-fast test-image test-newest test-oldest test-xla lint format sbom demo-model clean
 
 env: $(READY)
 
 # One pip call for everything, with torch and torchvision pinned by the lock: a second call could upgrade torch.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch,examples,otel]'
 	touch $@
 
 serve: env
@@ -95,7 +95,7 @@ test-oldest: $(OLDEST)/.ready
 
 $(OLDEST)/.ready: pyproject.toml
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]' torch==2.6.0 torchvision==0.21.0
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples,otel]' torch==2.6.0 torchvision==0.21.0
 	touch $@
 
 # The same with a newer Python and the newest packages that pip finds, not those of the lock.
@@ -104,7 +104,7 @@ test-newest: $(NEWEST)/.ready
 
 $(NEWEST)/.ready: pyproject.toml
 	test -x $(NEWEST)/bin/python || $(NEWEST_PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch]'
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples]'
 	touch $@
 
 test-fast: lint
@@ -115,6 +115,14 @@ lint: env
 	$(BIN)/ruff format --check .
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
 	$(BIN)/mypy
+
+# Of every package that the lock pins, in an environment of its own, which goes with build/.
+sbom:
+	test -x build/sbom/bin/cyclonedx-py || { $(PYTHON) -m venv build/sbom && \
+		build/sbom/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'; }
+	build/sbom/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file build/sbom.json
+	@echo build/sbom.json
 
 format: env
 	$(BIN)/ruff check --fix .

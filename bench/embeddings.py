@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx2
 import numpy as np
 
 from lseg_serve.bench.endpoint import Served, stage_columns
@@ -14,6 +13,7 @@ from lseg_serve.bench.rows import Row
 from lseg_serve.bench.scenes import exported
 from lseg_serve.bench.setting import PROJECT, Photo, Setting, labels, photo_at
 from lseg_serve.bench.timing import interleaved
+from lseg_serve.client import form
 from lseg_serve.server import LocalServer
 
 _WIDTH, _HEIGHT = 640, 480
@@ -27,9 +27,7 @@ class Embedded(Served):
     points: bytes | None = None
 
     def _request(self, photo: Photo) -> tuple[bytes, str]:
-        files = {"image": photo.content} | ({} if self.points is None else {"points": self.points})
-        request = httpx2.Request("POST", self.url, data={"format": "embeddings", **self.options}, files=files)
-        return request.read(), request.headers["Content-Type"]
+        return form({"format": "embeddings", **self.options}, photo.content, self.points)
 
 
 def measure(folder: Path, runs: int, checkpoint: Path | None = None) -> list[Row]:

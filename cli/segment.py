@@ -13,7 +13,7 @@ from lseg_serve.cli.endpoint import add_endpoint, answered, seconds, status_of
 from lseg_serve.cli.manners import CommandError, Status, add_json, note, progress, write_json
 from lseg_serve.cli.segmentation.inputs import Source, find_sources
 from lseg_serve.cli.segmentation.record import Record
-from lseg_serve.cli.segmentation.work import SUFFIXES, Asking, Outcome, bytes_of, part_of, read, work
+from lseg_serve.cli.segmentation.work import EMBEDDINGS, SUFFIXES, Asking, Outcome, bytes_of, part_of, read, work
 from lseg_serve.client import ClientError
 from lseg_serve.labelsets import LabelFileError, LabelTextError, parse_labels, read_label_file, split_labels
 
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment what is named and not done yet."""
+    _refuse_options_of_masks(arguments)
     to_stdout = arguments.output == _STDOUT
     sources = find_sources(arguments.images, None if to_stdout else arguments.output)
     if to_stdout:
@@ -69,7 +70,7 @@ def _one(arguments: argparse.Namespace, sources: list[Source]) -> int:
         raise CommandError(Status.USAGE, "--output - would write a file to the terminal; send it elsewhere by > or |")
     asking = _asking(arguments)
     with answered(), asking.client(1) as client:
-        answer = client.segment(read(sources[0]), asking.labels, format=asking.format, **asking.options)
+        answer = asking.once(client, read(sources[0]))
     sys.stdout.buffer.write(bytes_of(answer))
     return Status.OK
 
@@ -135,6 +136,17 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a result depends on, beside the image."""
     names = ("model", "labels", "mode", "threshold", "alpha", "geometry", "bands", "range")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def _refuse_options_of_masks(arguments: argparse.Namespace) -> None:
+    """Refuse what embeddings would not heed."""
+    given = [name for name in ("threshold", "alpha", "geometry") if getattr(arguments, name) is not None]
+    if arguments.format == EMBEDDINGS and given:
+        raise CommandError(
+            Status.USAGE,
+            f"--{given[0]} is given with --format {EMBEDDINGS}, which has no masks; accepted: another format, or with "
+            "this one --labels, --mode, --bands and --range",
+        )
 
 
 def _asking(arguments: argparse.Namespace) -> Asking:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Literal, TypeVar, cast, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, cast, overload
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Unpack
 
 from lseg_serve.client.answers import Answer, Parts, Picture, Scores
-from lseg_serve.client.errors import ClientError
+from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
+from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
 from lseg_serve.client.lseg_client import checked_concurrency
 from lseg_serve.client.management import (
@@ -27,6 +30,8 @@ from lseg_serve.client.report import Report
 from lseg_serve.client.retries import Retries
 from lseg_serve.client.segmenting import Labels, Options, Target, segmenting
 from lseg_serve.client.transport import AsyncTransport
+from lseg_serve.embeddings import Embeddings
+from lseg_serve.embeddings.embeddings import Encode
 
 T = TypeVar("T")
 
@@ -113,6 +118,26 @@ class AsyncLSegClient:
         async with self._slots:
             return await self._run(segmenting(self._target, image, labels, format, cast(Mapping[str, object], options)))
 
+    async def embed(self, image: ImageInput, labels: Labels = None, **options: Unpack[EmbedFields]) -> Embeddings:
+        """The embeddings of `image`, as `LSegClient.embed` has them.
+
+        Ask them for new texts in a thread, `await asyncio.to_thread(found.segment, ["cat"])`: the server is asked for
+        them meanwhile, by this event loop.
+        """
+        async with self._slots:
+            found = await self._run(embedding(self._target, image, labels, cast(Mapping[str, object], options)))
+        return found.with_encode(self._encoder(asyncio.get_running_loop()))
+
+    async def embed_points(self, image: ImageInput, points: object, **options: Unpack[EmbedFields]) -> npt.NDArray[Any]:
+        """The embeddings at `points` of `image`, as `LSegClient.embed_points` has them."""
+        async with self._slots:
+            return await self._run(embedding_points(self._target, image, points, cast(Mapping[str, object], options)))
+
+    async def embed_labels(self, labels: Labels) -> npt.NDArray[np.float32]:
+        """The unit embeddings of `labels`, as `LSegClient.embed_labels` has them."""
+        async with self._slots:
+            return await self._run(embedding_labels(self._target, labels))
+
     async def ping(self) -> None:
         """Return if a server answers at all, as `LSegClient.ping` does."""
         await self._run(pinging(self._target))
@@ -132,6 +157,23 @@ class AsyncLSegClient:
     async def scale(self, workers: int, *, seconds: float = 600) -> tuple[Worker, ...]:
         """Give the model so many workers, as `LSegClient.scale` does."""
         return await self._run(scaling(self._target, workers, seconds))
+
+    def _encoder(self, loop: asyncio.AbstractEventLoop) -> Encode:
+        """Encodes texts for a thread beside `loop`, by a request that `loop` sends."""
+
+        def encode(labels: Sequence[str]) -> npt.NDArray[np.float32]:
+            try:
+                inside = asyncio.get_running_loop() is loop
+            except RuntimeError:  # no loop in this thread
+                inside = False
+            if inside:
+                raise BadInput(
+                    "new texts would stop the event loop that asks the server for them; accepted: in a thread, "
+                    "`await asyncio.to_thread(found.segment, labels)`, or the result of `await client.embed_labels`"
+                )
+            return asyncio.run_coroutine_threadsafe(self.embed_labels(labels), loop).result()
+
+        return encode
 
     async def _run(self, operation: Operation[T]) -> T:
         outcome: Reply | Exception | None = None

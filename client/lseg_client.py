@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Unpack
 
 from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
 from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
 from lseg_serve.client.management import (
@@ -27,6 +30,7 @@ from lseg_serve.client.report import Report
 from lseg_serve.client.retries import Retries
 from lseg_serve.client.segmenting import Labels, Options, Target, segmenting
 from lseg_serve.client.transport import Transport
+from lseg_serve.embeddings import Embeddings
 
 T = TypeVar("T")
 
@@ -55,7 +59,7 @@ class LSegClient:
             management_url: where TorchServe answers `describe`, `ready`, `workers` and `scale`. Needed for these where
                 `url` has another port than 8080; else it is port 8081 of the same host.
             retries: how often a refused request is sent again.
-            max_concurrency: calls of `segment` that are under way at once; further ones wait.
+            max_concurrency: calls of `segment` and `embed` that are under way at once; further ones wait.
             max_image_bytes: of an image that is fetched by its URL.
             headers: sent to the server with each request, such as `Authorization`.
 
@@ -141,6 +145,44 @@ class LSegClient:
         """
         with self._slots:
             return self._run(segmenting(self._target, image, labels, format, cast(Mapping[str, object], options)))
+
+    def embed(self, image: ImageInput, labels: Labels = None, **options: Unpack[EmbedFields]) -> Embeddings:
+        """The embeddings of `image`, to be asked later for any points and labels.
+
+        They are computed with here, but for new texts: those this client asks the server to encode, without the image.
+
+        Args:
+            image: as in `segment`.
+            labels: their embeddings come as well; None: none.
+            options: mode, preset, dtype, scales, flip, base_size, crop_size, bands and range, as docs/embeddings.md
+                has them. What is left out is the server's default.
+
+        Raises:
+            ClientError: see `segment`.
+        """
+        with self._slots:
+            found = self._run(embedding(self._target, image, labels, cast(Mapping[str, object], options)))
+        return found.with_encode(self.embed_labels)
+
+    def embed_points(self, image: ImageInput, points: object, **options: Unpack[EmbedFields]) -> npt.NDArray[Any]:
+        """The embeddings at `points` [N, 2] of x and y, in pixels of the upright image: [N, E] of float16 or float32.
+
+        They are of unit length, but for those of a preset.
+
+        Raises:
+            ClientError: see `segment`; BadInput where the points are no pairs of numbers.
+        """
+        with self._slots:
+            return self._run(embedding_points(self._target, image, points, cast(Mapping[str, object], options)))
+
+    def embed_labels(self, labels: Labels) -> npt.NDArray[np.float32]:
+        """The unit embeddings of `labels`, up to as many as a request may have: float32 [K, E].
+
+        Raises:
+            ClientError: see `segment`.
+        """
+        with self._slots:
+            return self._run(embedding_labels(self._target, labels))
 
     def ping(self) -> None:
         """Return if a server answers at all. That says nothing of the model: a TorchServe answers while models load.

@@ -81,11 +81,15 @@ def ask(request: Request) -> Operation[Reply]:
     return reply
 
 
-def form(fields: Mapping[str, str], image: bytes) -> tuple[bytes, str]:
-    """A multipart form of `fields` and the file `image`: its body, and its content type.
+def form(fields: Mapping[str, str], image: bytes | None, points: bytes | None = None) -> tuple[bytes, str]:
+    """A multipart form of `fields` and the files `image` and `points`, where there are any: its body, its content type.
 
     Raises:
         UnicodeEncodeError: a field is no text that UTF-8 can hold.
     """
-    request = httpx2.Request("POST", "http://127.0.0.1", data=dict(fields), files={"image": ("image", image)})
+    given = {"image": image, "points": points}
+    files = {name: (name, content) for name, content in given.items() if content is not None}
+    # Without a file, the fields are parts of a form as well, not of a URL-encoded body.
+    parts = {**{name: (None, text.encode()) for name, text in fields.items()}, **files}
+    request = httpx2.Request("POST", "http://127.0.0.1", files=parts)
     return request.read(), request.headers["Content-Type"]

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from lseg_serve.client.answers import FORMATS, Answer, read_answer
 from lseg_serve.client.errors import BadInput, refusal
 from lseg_serve.client.images import ImageInput, encoded
-from lseg_serve.client.messages import Operation, Request, Wait, ask, form
+from lseg_serve.client.messages import Operation, Reply, Request, Wait, ask, form
 from lseg_serve.client.retries import Retries, Tries
 
 Labels: TypeAlias = Sequence[str] | str | None  # distinct texts; one text is split as the server splits it
@@ -89,10 +89,22 @@ def segmenting(
     """
     if format not in FORMATS:
         raise BadInput(f"format is {format!r}; accepted: {', '.join(FORMATS)}")
-    fields = {"format": format, **_labels(labels), **_fields(options)}
+    fields = {"format": format, **labels_field(labels), **text_fields(options)}
     content = yield from encoded(image, target.timeout, target.most_image_bytes)
+    reply = yield from predicted(target, fields, content)
+    return read_answer(format, reply)
+
+
+def predicted(
+    target: Target, fields: Mapping[str, str], image: bytes | None, points: bytes | None = None
+) -> Operation[Reply]:
+    """The reply of success to a form of `fields` and files; asked again where that may help.
+
+    Raises:
+        ClientError: as `segmenting`.
+    """
     try:
-        body, content_type = form(fields, content)
+        body, content_type = form(fields, image, points)
     except UnicodeEncodeError as error:
         raise BadInput(f"a field holds text that UTF-8 cannot hold: {error}") from error
     headers = {**target.headers, "Content-Type": content_type}
@@ -101,11 +113,11 @@ def segmenting(
     while True:
         reply = yield from ask(request)
         if reply.ok:
-            return read_answer(format, reply)
+            return reply
         yield Wait(tries.wait_after(refusal(reply)))
 
 
-def _labels(labels: Labels) -> dict[str, str]:
+def labels_field(labels: Labels) -> dict[str, str]:
     """The field `labels`, if there is one. A list is sent as JSON, so that a label may hold a comma."""
     if labels is None:
         return {}
@@ -117,7 +129,8 @@ def _labels(labels: Labels) -> dict[str, str]:
         raise BadInput(f"labels cannot be sent: {error}; accepted: a list of texts, or text") from error
 
 
-def _fields(options: Mapping[str, object]) -> dict[str, str]:
+def text_fields(options: Mapping[str, object]) -> dict[str, str]:
+    """The fields of a form that hold `options`; those that are None are left out."""
     return {name: _field(value) for name, value in options.items() if value is not None}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from itertools import compress
 from pathlib import Path
@@ -23,6 +23,8 @@ from lseg_serve.handler.process.ending import end_process_soon
 from lseg_serve.handler.process.tuning import ProcessTuning
 from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
+from lseg_serve.handler.watching.records import Record
+from lseg_serve.handler.watching.watch import Watch
 from lseg_serve.segmenter import (
     Config,
     ModelConfigFile,
@@ -42,6 +44,7 @@ class LSegHandler:
         self.segmenter: Segmenter | None = None
         self.server: ServerInfo | None = None
         self.metrics: DeviceMetrics | None = None
+        self.watch: Watch | None = None
         self.tuning = ProcessTuning()
 
     def initialize(self, context: Context) -> None:
@@ -62,13 +65,18 @@ class LSegHandler:
             self.segmenter.warm_up()
         self.server = _server_info(context, config, device.name)
         self.metrics = DeviceMetrics(self.segmenter)
+        self.watch = Watch(self.segmenter, int(most_images or 1), context.metrics)
         logger.info("Ready on %s after %.1f s", device.describe(), time.perf_counter() - start)
 
     def handle(self, data: list[Row], context: Context) -> list[bytes]:
         """One body for each row of `data`, in their order; statuses and headers go into `context`."""
         with self.tuning.busy():
             headers = [context.get_all_request_header(index) for index in range(len(data))]
-            responses = self._respond(data, headers)
+            to_segment = [not _asks_for_description(row, header) for row, header in zip(data, headers, strict=True)]
+            records = _records(context, headers)
+            if self.watch is not None:
+                self.watch.begin(len(data))
+            responses = self._respond(data, headers, to_segment, records)
             for index, (header, response) in enumerate(zip(headers, responses, strict=True)):
                 _end_stream(context, index, header)
                 _set_headers(context, index, response)
@@ -76,18 +84,27 @@ class LSegHandler:
                 end_process_soon()
             elif self.metrics is not None:
                 self.metrics.report(context.metrics)
+            if self.watch is not None:
+                self.watch.end(list(compress(records, to_segment)))
         return [response.body for response in responses]
 
-    def _respond(self, data: list[Row], headers: list[Headers]) -> list[Response]:
+    def _respond(
+        self, data: list[Row], headers: list[Headers], to_segment: list[bool], records: list[Record]
+    ) -> list[Response]:
+        """One response for each row: a mask where `to_segment` says so, else what the model says of itself."""
         if self.segmenter is None or self.server is None:
             return [error_response(NotReadyError("the worker is still loading")) for _ in data]
-        to_segment = [not _asks_for_description(row, header) for row, header in zip(data, headers, strict=True)]
         rows, row_headers = list(compress(data, to_segment)), list(compress(headers, to_segment))
-        responses = iter(respond(self.segmenter, rows, row_headers, self.server))
+        row_records = list(compress(records, to_segment))
+        responses = iter(respond(self.segmenter, rows, row_headers, self.server, row_records))
         if all(to_segment):
             return list(responses)
         description = _description(self.segmenter, self.server)
         return [next(responses) if one else description for one in to_segment]
+
+
+def _records(context: Context, headers: Sequence[Headers]) -> list[Record]:
+    return [Record.of(context.get_request_id(index), own, len(headers)) for index, own in enumerate(headers)]
 
 
 def _server_info(context: Context, config: Config, device: str) -> ServerInfo:

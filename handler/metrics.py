@@ -32,6 +32,7 @@ class DeviceMetrics:
         self._cold_graphs = 0 if segmenter.warmed is None else len(segmenter.warmed.cold)
         self._reported: dict[str, int] = {}
         self._compilations_known: int | None = None
+        self._late_compilations = 0
         self._failed: set[str] = set()
         self._guarded("compilations", self._note_warm_up)
 
@@ -62,6 +63,7 @@ class DeviceMetrics:
             return
         self._warn_of_compilations(counts.compilations)
         self._count(metrics, "LSegGraphCompilations", counts.compilations)
+        self._count(metrics, "LSegLateGraphCompilations", self._late_compilations)
         self._count(metrics, "LSegRecipeCacheHits", counts.cache_hits)
         self._count(metrics, "LSegCpuFallbacks", counts.fallbacks)
         self._gauge(metrics, "LSegColdGraphs", self._cold_graphs, "count")
@@ -81,6 +83,7 @@ class DeviceMetrics:
         known = self._compilations_known
         self._compilations_known = compilations
         if known is not None and compilations > known:
+            self._late_compilations += compilations - known
             logger.warning("%d graphs were compiled while requests waited", compilations - known)
 
     def _count(self, metrics: Any, name: str, total: int) -> None:

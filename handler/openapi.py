@@ -11,18 +11,23 @@ from copy import deepcopy
 from typing import Any
 
 from lseg_serve.handler.formats import FORMAT_BY_NAME, GEOMETRIES
-from lseg_serve.handler.request_model import OF_EMBEDDINGS, request_schema
+from lseg_serve.handler.formats.embeddings import TYPE_OF_CONTAINER
+from lseg_serve.handler.request_model import request_schema
 from lseg_serve.segmenter import IMAGE_FORMATS, MODES, Config, SegmenterError
 
 Schema = dict[str, Any]
 
 # What a form may say, as all of its fields are text. No pattern tells two labels that read as the same.
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,9})?"
+_POSITIVE = r"[0-9]{1,3}(\.[0-9]{1,9})?"
 _FORM_FIELDS: dict[str, Schema] = {
     "image": {"type": "string", "format": "binary"},
     "labels": {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
     "bands": {"type": "string", "pattern": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3},[1-9][0-9]{0,3})?$"},
     "range": {"type": "string", "pattern": f"^{_NUMBER},{_NUMBER}$"},
+    "points": {"type": "string", "pattern": rf"^\[\[{_NUMBER},{_NUMBER}\](,\[{_NUMBER},{_NUMBER}\])*\]$"},
+    "scales": {"type": "string", "pattern": f"^{_POSITIVE}(,{_POSITIVE}){{0,9}}$"},
+    "flip": {"type": "string", "enum": ["true", "false"]},
 }
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -30,14 +35,8 @@ _INTEGERS: Schema = {"type": "array", "items": {"type": "integer"}}
 
 
 def json_request(config: Config | None = None) -> Schema:
-    """A request for a mask in JSON, with the limits of `config`. Embeddings are asked at the endpoint itself."""
-    schema = request_schema(config or Config())
-    properties = {
-        name: field for name, field in schema["properties"].items() if name not in (*OF_EMBEDDINGS, "container")
-    }
-    properties["format"] = {**properties["format"], "enum": list(FORMAT_BY_NAME)}
-    mask = {key: value for key, value in schema.items() if key != "anyOf"}
-    return {**mask, "properties": properties, "required": ["image"]}
+    """A request in JSON, for a mask or for embeddings, with the limits of `config`."""
+    return request_schema(config or Config())
 
 
 def form_request(config: Config | None = None) -> Schema:
@@ -59,7 +58,8 @@ def image_types() -> list[str]:
 def answer_content() -> dict[str, Schema]:
     """Schema of the body of an answer, by its content type."""
     binary: Schema = {"schema": {"type": "string", "format": "binary"}}
-    content = {one.content_type: binary for one in FORMAT_BY_NAME.values()}
+    types = [one.content_type for one in FORMAT_BY_NAME.values()] + list(TYPE_OF_CONTAINER.values())
+    content = dict.fromkeys(types, binary)
     return {**content, "application/json": {"schema": {"$ref": "#/components/schemas/MaskDocument"}}}
 
 
@@ -68,8 +68,8 @@ def answer_headers() -> dict[str, Schema]:
     return {
         "X-LSeg-Device": {"description": "The device that computed.", "required": True, "schema": {"type": "string"}},
         "X-LSeg-Legend": {
-            "description": "Index, name and color of each label, as percent-encoded JSON.",
-            "required": True,
+            "description": "Index, name and color of each label, as percent-encoded JSON. Absent where embeddings were"
+            " asked for without labels.",
             "schema": {"type": "string"},
         },
         "X-LSeg-Legend-Truncated": {

@@ -20,10 +20,12 @@ from lseg_serve.handler.responses import (
     error_response,
     make_response,
 )
+from lseg_serve.handler.watching.records import Record
 from lseg_serve.segmenter import (
     DeviceLostError,
     Embedding,
     EmbedJob,
+    EncodedLabels,
     Job,
     OutOfMemoryError,
     Pixels,
@@ -47,92 +49,139 @@ Headers = Mapping[str, object]
 class Prepared:
     """A request that has passed every check, its labels encoded and its image decoded."""
 
+    record: Record
     request: Request
     job: Job | EmbedJob
     decode_seconds: float
 
 
 def respond(
-    segmenter: Segmenter, rows: Sequence[Row], headers: Sequence[Headers], server: ServerInfo
+    segmenter: Segmenter,
+    rows: Sequence[Row],
+    headers: Sequence[Headers],
+    server: ServerInfo,
+    records: Sequence[Record] | None = None,
 ) -> list[Response]:
-    """One response for each row, in their order. What is wrong with one request changes nothing for the others."""
+    """One response for each row, in their order. What is wrong with one request changes nothing for the others.
+
+    What becomes of each request is noted in its record, where there are `records`.
+    """
+    records = [Record() for _ in rows] if records is None else records
     prepared = [
-        _guarded(segmenter, _prepare, segmenter, row, header, server) for row, header in zip(rows, headers, strict=True)
+        _guarded(segmenter, _prepare, segmenter, row, header, server, record)
+        for row, header, record in zip(rows, headers, records, strict=True)
     ]
-    masks = iter(_segment(segmenter, [one.job for one in prepared if isinstance(one, Prepared)]))
-    return [
-        _response(segmenter, one, next(masks) if isinstance(one.job, Job) else _embed(segmenter, one.job), server)
-        if isinstance(one, Prepared)
-        else error_response(one)
-        for one in prepared
-    ]
+    masks = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
+    responses = []
+    for record, one in zip(records, prepared, strict=True):
+        outcome: Response | SegmenterError
+        if isinstance(one, Prepared):
+            result = next(masks) if isinstance(one.job, Job) else _embed(segmenter, one.record, one.job)
+            outcome = _response(segmenter, one, result, server)
+        else:
+            outcome = one
+        responses.append(_finished(record, outcome))
+    return responses
 
 
-def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInfo) -> Prepared:
-    request = parse_request(row, plain_headers(headers), server.max_request_bytes)
+def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInfo, record: Record) -> Prepared:
+    with record.step("parse"):
+        request = parse_request(row, plain_headers(headers), server.max_request_bytes)
+    record.format = request.format
     if request.format == EMBEDDINGS:
-        return _prepare_embedding(segmenter, request, server)
-    text = segmenter.encode_labels(request.labels)
+        return _prepare_embedding(segmenter, request, server, record)
+    record.mode = request.mode or segmenter.config.mode
+    text = _encoded(segmenter, request, record)
     start = time.perf_counter()
-    image = _decoded(segmenter, request)
-    mode = request.mode or segmenter.config.mode
+    image = _decoded(segmenter, request, record)
     as_json, as_arrays = request.format == "json", request.format == "npz"
-    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=mode)
+    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=record.mode)
     decode_seconds = time.perf_counter() - start
     segmenter.check_cost(job)
-    return Prepared(request, job, decode_seconds)
+    return Prepared(record, request, job, decode_seconds)
 
 
-def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInfo) -> Prepared:
+def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInfo, record: Record) -> Prepared:
     """As `_prepare`; a request for embeddings may have no labels, or labels and no image."""
-    text = None if request.labels is None else segmenter.encode_labels(request.labels)
+    text = None if request.labels is None else _encoded(segmenter, request, record)
     start = time.perf_counter()
-    image = _decoded(segmenter, request) if request.has_image else None
+    image = _decoded(segmenter, request, record) if request.has_image else None
     decode_seconds = time.perf_counter() - start
     job = EmbedJob(image, text, request.points, request.embed_options)
     check_embedding_bytes(segmenter.check_embedding(job), server)
-    return Prepared(request, job, decode_seconds)
+    return Prepared(record, request, job, decode_seconds)
 
 
-def _decoded(segmenter: Segmenter, request: Request) -> Pixels:
-    reading = Reading(request.bands, request.range)
-    return decode_image(request.image, segmenter.config.max_image_pixels, reading)
+def _encoded(segmenter: Segmenter, request: Request, record: Record) -> EncodedLabels:
+    with record.step("text"):
+        text = segmenter.encode_labels(request.labels)
+    record.labels = len(text.labels)
+    return text
 
 
-def _segment(segmenter: Segmenter, every: Sequence[Job | EmbedJob]) -> list[Segmentation | SegmenterError]:
+def _decoded(segmenter: Segmenter, request: Request, record: Record) -> Pixels:
+    with record.step("decode"):
+        reading = Reading(request.bands, request.range)
+        image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
+    record.height, record.width = image.shape[:2]
+    return image
+
+
+def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segmentation | SegmenterError]:
     """The masks of all jobs together; where that fails, of each alone, so that only the culprit suffers."""
-    jobs = [job for job in every if isinstance(job, Job)]
+    jobs = {one.record: one.job for one in prepared if isinstance(one.job, Job)}
     if len(jobs) > 1:
-        together = _tried(segmenter, segmenter.segment_batch, jobs)
+        start = time.time()
+        together = _tried(segmenter, segmenter.segment_batch, list(jobs.values()))
+        for record in jobs:
+            record.add_step("segment", start)
         if not isinstance(together, SegmenterError):
             return list(together)
         if isinstance(together, OutOfMemoryError):
             _free_memory(segmenter)
         if segmenter.device.lost:
             return [together] * len(jobs)
-    alone = [_guarded(segmenter, segmenter.segment_batch, [job]) for job in jobs]
-    return [one if isinstance(one, SegmenterError) else one[0] for one in alone]
+    return [_segment_alone(segmenter, record, job) for record, job in jobs.items()]
 
 
-def _embed(segmenter: Segmenter, job: EmbedJob) -> Embedding | SegmenterError:
-    found = _guarded(segmenter, segmenter.embed_batch, [job])
+def _segment_alone(segmenter: Segmenter, record: Record, job: Job) -> Segmentation | SegmenterError:
+    with record.step("segment"):
+        found = _guarded(segmenter, segmenter.segment_batch, [job])
+    return found if isinstance(found, SegmenterError) else found[0]
+
+
+def _embed(segmenter: Segmenter, record: Record, job: EmbedJob) -> Embedding | SegmenterError:
+    with record.step("embed"):
+        found = _guarded(segmenter, segmenter.embed_batch, [job])
     return found if isinstance(found, SegmenterError) else found[0]
 
 
 def _response(
     segmenter: Segmenter, prepared: Prepared, result: Segmentation | Embedding | SegmenterError, server: ServerInfo
-) -> Response:
+) -> Response | SegmenterError:
     if isinstance(result, SegmenterError):
-        return error_response(result)
+        return result
+    record = prepared.record
     timed = replace(result, seconds={"decode": prepared.decode_seconds, **result.seconds})
+    start = time.perf_counter()
     response: Response | SegmenterError
-    if isinstance(timed, Segmentation):
-        image = prepared.job.image
-        assert image is not None  # a mask has one
-        response = _guarded(segmenter, make_response, prepared.request, image, timed, server)
-    else:
-        response = _guarded(segmenter, embedding_response, prepared.request, timed, server)
-    return error_response(response) if isinstance(response, SegmenterError) else response
+    with record.step("response"):
+        if isinstance(timed, Segmentation):
+            record.bucket = str(timed.bucket)
+            image = prepared.job.image
+            assert image is not None  # a mask has one
+            response = _guarded(segmenter, make_response, prepared.request, image, timed, server)
+        else:
+            response = _guarded(segmenter, embedding_response, prepared.request, timed, server)
+    record.seconds = {**timed.seconds, "response": time.perf_counter() - start}
+    return response
+
+
+def _finished(record: Record, outcome: Response | SegmenterError) -> Response:
+    """The response, or that to an error; the record has its status."""
+    response = error_response(outcome) if isinstance(outcome, SegmenterError) else outcome
+    record.finish(response.status, outcome.type if isinstance(outcome, SegmenterError) else None)
+    return response
 
 
 def _guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:

@@ -238,6 +238,9 @@ def request_schema(config: Config) -> dict[str, Any]:
     properties["labels"]["maxItems"] = config.max_labels
     properties["mode"]["default"] = config.mode
     properties["points"]["maxItems"] = config.max_points
+    for side in ("base_size", "crop_size"):
+        properties[side] |= {"minimum": 32, "maximum": config.max_embedding_side}
+    properties["crop_size"]["multipleOf"] = 32
     for field in properties.values():
         if field.get("default", "") in (None, ""):
             field.pop("default", None)  # the null or empty value of the model stands for "not sent"

@@ -16,12 +16,22 @@ from lseg_serve.handler.formats.embeddings import TYPE_OF_CONTAINER, encode_embe
 from lseg_serve.handler.request_model import Request
 from lseg_serve.segmenter import Embedding, Pixels, ResponseTooLargeError, Segmentation, SegmenterError
 
-__all__ = ["Response", "ServerInfo", "check_embedding_bytes", "embedding_response", "error_response", "make_response"]
+__all__ = [
+    "Response",
+    "ServerInfo",
+    "check_embedding_bytes",
+    "embedding_response",
+    "error_response",
+    "failure",
+    "make_response",
+]
 
 # Proxies and clients commonly refuse headers beyond 8 kB in all.
 _LEGEND_HEADER_BYTES = 7_000
 # Everything printable in ASCII but '%': the header stays readable, and decodes with any percent-decoder.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# The same limit holds for an error, which a header says again.
+_ERROR_HEADER_BYTES = 4_000
 # TorchServe's limit counts the headers and framing of a response, too; this much of it is kept for them.
 _FRAMING_BYTES = 64_000
 
@@ -88,7 +98,18 @@ def error_response(error: SegmenterError) -> Response:
     body: dict[str, Any] = {
         "error": {"code": int(error.status), "type": error.type, "message": error.message, "field": error.field}
     }
-    return Response(json.dumps(body).encode(), "application/json", int(error.status))
+    return failure(int(error.status), body)
+
+
+def failure(status: int, body: Mapping[str, Any]) -> Response:
+    """A response with an error, as JSON.
+
+    The header `X-LSeg-Error` repeats the body, which is one line of ASCII. By it a proxy tells a worker's errors, which
+    it passes on, from TorchServe's own, which it replaces.
+    """
+    text = json.dumps(body)
+    headers = {"X-LSeg-Error": text} if len(text) <= _ERROR_HEADER_BYTES else {}
+    return Response(text.encode(), "application/json", status, headers)
 
 
 def _headers(result: Segmentation, server: ServerInfo) -> dict[str, str]:

@@ -33,7 +33,7 @@ from lseg_serve.segmenter.errors import (
     SegmenterError,
     UnsupportedImageError,
 )
-from lseg_serve.segmenter.jobs import Job, Segmentation
+from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation
 from lseg_serve.segmenter.masks.mask import UNLABELLED
 from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket, choose_bucket, make_buckets, resize_to_bucket
 from lseg_serve.segmenter.preprocessing.decoding import IMAGE_FORMATS, Pixels, Reading, decode_image
@@ -63,6 +63,7 @@ __all__ = [
     "EmbedJob",
     "EmbedOptions",
     "Embedding",
+    "EncodedLabels",
     "GraphCounts",
     "InvalidImageError",
     "InvalidLabelsError",

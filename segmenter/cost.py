@@ -10,6 +10,7 @@ It is a bound and no forecast. Most masks of fast mode take less, because scores
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lseg_serve.segmenter.config import AccurateParams
+from lseg_serve.segmenter.config import MODES, AccurateParams
 from lseg_serve.segmenter.engine.network import Network
 from lseg_serve.segmenter.engine.shapes import Graph, ImageGraph, Shapes
 from lseg_serve.segmenter.errors import RequestTooCostlyError
@@ -26,6 +27,8 @@ from lseg_serve.segmenter.masks.mask import mask_by_strips
 from lseg_serve.segmenter.masks.score_maps import DenseScoreMap, ResizedScoreMap
 from lseg_serve.segmenter.masks.windows import plan_scales
 from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket
+
+logger = logging.getLogger(__name__)
 
 # The map that is resized to measure with: large enough for a steady rate, small enough for 20 ms.
 _PROBE_LABELS, _PROBE_SOURCE, _PROBE_SIDE = 16, 240, 640
@@ -127,6 +130,18 @@ class CostModel:
         if work.mode != "fast" and self.seconds(replace(work, mode="fast")) <= most:
             fitting.append("mode fast")
         return fitting
+
+
+def log_estimates(costs: CostModel, most: float) -> None:
+    """Log the estimate for an ordinary request in each mode: a warning if it is above `most` seconds, unless that is 0.
+
+    Such requests are refused.
+    """
+    for mode in MODES:
+        seconds = costs.seconds(Work(480, 640, 20, mode))
+        logger.info("640x480 pixels with 20 labels take an estimated %.1f s in %s mode", seconds, mode)
+        if 0 < most < seconds:
+            logger.warning("Requests in %s mode are refused: max_request_seconds is %d", mode, most)
 
 
 def measure_rates(network: Network, warm: Iterable[Graph]) -> Rates | None:

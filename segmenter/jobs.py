@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -119,3 +121,18 @@ class Task:
         return Segmentation(
             self.text.labels, mask.indices, bucket, scores, mask.mean_scores, self.job.mode, seconds=seconds
         )
+
+
+@contextmanager
+def network_timed(tasks: Sequence[Task]) -> Iterator[None]:
+    """Add the seconds that the block takes to the tasks, an equal share to each."""
+    start = time.perf_counter()
+    yield
+    add_network_time(tasks, start)
+
+
+def add_network_time(tasks: Sequence[Task], start: float) -> None:
+    """Add the seconds since `start`, of the performance counter, to the tasks, an equal share to each."""
+    share = (time.perf_counter() - start) / len(tasks)
+    for task in tasks:
+        task.network_seconds += share

@@ -6,14 +6,10 @@ Fast mode is one pass over the whole image, accurate mode the published evaluati
 from __future__ import annotations
 
 import gc
-import itertools
-import logging
 import os
-import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,31 +21,27 @@ from torch import Tensor
 
 from lseg_serve.embeddings import Embeddings, PointsError
 from lseg_serve.embeddings.points import Points, as_points
-from lseg_serve.model import Architecture, LabelTooLongError, LSeg, read_checkpoint
-from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
-from lseg_serve.segmenter.config import MODES, Config
-from lseg_serve.segmenter.cost import CostModel, Work, measure_rates
+from lseg_serve.model import Architecture, LabelTooLongError, LSeg
+from lseg_serve.segmenter.batches import Batches
+from lseg_serve.segmenter.config import Config
+from lseg_serve.segmenter.cost import CostModel, Work, log_estimates, measure_rates
 from lseg_serve.segmenter.devices import Device, choose_device
 from lseg_serve.segmenter.embed.embedder import Embedder, Embedding, EmbedJob
 from lseg_serve.segmenter.embed.head import Head
 from lseg_serve.segmenter.embed.options import EmbedOptions
-from lseg_serve.segmenter.engine.feature_cache import FeatureCache, FeatureKey, feature_key
+from lseg_serve.segmenter.engine.feature_cache import FeatureCache
 from lseg_serve.segmenter.engine.network import Network
 from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
-from lseg_serve.segmenter.errors import DeviceError, InvalidLabelsError, InvalidOptionError
+from lseg_serve.segmenter.errors import InvalidLabelsError, InvalidOptionError
 from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
-from lseg_serve.segmenter.masks.accurate import ScoreCollector, make_crops
-from lseg_serve.segmenter.masks.mask import Mask, bucket_logits, make_mask
-from lseg_serve.segmenter.masks.score_maps import ScoreMap, assembled
-from lseg_serve.segmenter.preprocessing.buckets import Bucket, choose_bucket, resize_to_bucket
+from lseg_serve.segmenter.loading import read_model
+from lseg_serve.segmenter.masks.score_maps import assembled
+from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels
 from lseg_serve.segmenter.preprocessing.inputs import read_pixels
 from lseg_serve.segmenter.preprocessing.labels import checked_labels
-from lseg_serve.segmenter.scratch import ScratchFolder
-
-logger = logging.getLogger(__name__)
 
 
 class Segmenter:
@@ -84,6 +76,7 @@ class Segmenter:
         self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
             self.text_cache.pin(self.label_set, label_embeddings)
+        self._batches = Batches(self.network, self.shapes, self.config.accurate, self.feature_cache)
         self.embedder = Embedder(self.network, self.shapes, self.config, head, self._features_of, self.encode_labels)
 
     @classmethod
@@ -109,41 +102,22 @@ class Segmenter:
             ConfigError: the archive's configuration is not accepted.
             DeviceError: the device it names is not there.
         """
-        path = Path(path)
-        if path.name.endswith((".mar", ".tar.gz")):
-            return cls._load_packed(path, config, device, most_images)
-        if not path.is_dir():
-            net = LSeg.from_tensors(read_checkpoint(path))
-            return cls(net, config=config, device=device, most_images=most_images)
-        archive = Archive.read(path)
-        config = config or Config.from_file(path / CONFIG_FILE)
-        device = device or choose_device(config)
-        return cls(
-            _in_precision(LSeg.from_tensors(archive.weights, own_types=True), archive.manifest["precision"], device),
-            config=config,
-            device=device,
-            label_set=archive.labels,
-            label_embeddings=archive.label_embeddings,
-            manifest=archive.manifest,
-            most_images=most_images,
-        )
-
-    @classmethod
-    def _load_packed(
-        cls, path: Path, config: Config | None, device: Device | None, most_images: int | None
-    ) -> Segmenter:
-        """Load from an unpacked copy that lives as long as the segmenter: the weights stay mapped from its files.
-
-        A process that a signal ends leaves its copy behind, and the next load removes it. A library must not take over
-        the signals of the program that uses it.
-        """
-        folder = ScratchFolder(Path(tempfile.gettempdir()), "lseg-")
+        model = read_model(Path(path), config, device)
         try:
-            segmenter = cls.load(unpack(path, folder.path), config, device, most_images)
+            segmenter = cls(
+                model.net,
+                config=model.config,
+                device=model.device,
+                label_set=model.label_set,
+                label_embeddings=model.label_embeddings,
+                manifest=model.manifest,
+                most_images=most_images,
+            )
         except BaseException:
-            folder.remove()
+            model.remove_copy()
             raise
-        weakref.finalize(segmenter, folder.remove)
+        if model.copy is not None:
+            weakref.finalize(segmenter, model.copy.remove)
         return segmenter
 
     @property
@@ -261,7 +235,7 @@ class Segmenter:
     def _features_of(self, image: Pixels, bucket: Bucket) -> Tensor:
         """The features [F+4, P] of one whole image, on the host. They are cached as those of masks are."""
         none = EncodedLabels((), torch.zeros(0, self.architecture.embedding), 0.0)
-        ((_, features),) = self._features([Task(Job(image), none)], bucket)
+        ((_, features),) = self._batches.features([Task(Job(image), none)], bucket)
         return self.device.to_host(features)[0]
 
     def check_cost(self, job: Job) -> None:
@@ -289,8 +263,8 @@ class Segmenter:
             InvalidRequestError: one of the jobs cannot be used, as in `segment`.
         """
         tasks = [self._task(job) for job in jobs]
-        results = dict(self._segment_fast([task for task in tasks if task.job.mode == "fast"]))
-        results.update(self._segment_accurate([task for task in tasks if task.job.mode == "accurate"]))
+        results = dict(self._batches.fast([task for task in tasks if task.job.mode == "fast"]))
+        results.update(self._batches.accurate([task for task in tasks if task.job.mode == "accurate"]))
         return [results[task] for task in tasks]
 
     @torch.no_grad()
@@ -317,73 +291,6 @@ class Segmenter:
     def _task(self, job: Job) -> Task:
         return Task(job.checked(self.config), self.encode_labels(job.labels))
 
-    def _segment_fast(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Segmentation]]:
-        """One pass over each image; images of one bucket go through the network together."""
-        buckets = [choose_bucket(self.shapes.buckets, *task.size) for task in tasks]
-        for bucket in dict.fromkeys(buckets):
-            together = [task for task, own in zip(tasks, buckets, strict=True) if own == bucket]
-            for batch, features in self._features(together, bucket):
-                with _network_timed(batch):
-                    texts = [task.text.embeddings for task in batch]
-                    scores = self.network.scores_of(features, texts, bucket.height, bucket.width)
-                for task, own in zip(batch, scores, strict=True):
-                    start = time.perf_counter()
-                    mask = _make_mask(task, bucket_logits(own, bucket, *task.size))
-                    yield task, task.result(mask, time.perf_counter() - start, bucket, own)
-
-    def _features(self, tasks: Sequence[Task], bucket: Bucket) -> Iterator[tuple[Sequence[Task], Tensor]]:
-        """The features [B, F+4, P] of images of one bucket: first those in the cache, then the others in batches."""
-        keys: dict[Task, FeatureKey] = {}
-        missing = []
-        for task in tasks:
-            features = None
-            if self.feature_cache is not None:
-                with _network_timed([task]):
-                    keys[task] = feature_key(task.job.image, (bucket.height, bucket.width))
-                    features = self.feature_cache.get(keys[task])
-            if features is None:
-                missing.append(task)
-            else:
-                yield [task], features
-        waiting = iter(missing)
-        for size in self.shapes.split_images(len(missing)):
-            batch = list(itertools.islice(waiting, size))
-            with _network_timed(batch):
-                features = self.network.features([resize_to_bucket(task.job.image, bucket) for task in batch], size)
-                if self.feature_cache is not None:
-                    for task, own in zip(batch, features.split(1), strict=False):
-                        self.feature_cache.put(keys[task], own)
-            yield batch, features
-
-    def _segment_accurate(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Segmentation]]:
-        """Each image's mask is made as soon as its last window is through, so that few wait in memory."""
-        for task, collector in self._collect_scores(tasks):
-            start = time.perf_counter()
-            mask = _make_mask(task, collector.sum(), temperature=self.config.accurate.divisor)
-            overview = collector.overview() if task.job.with_score_map else None
-            seconds = time.perf_counter() - start
-            del collector  # its scores must not outlive it while the next image's are collected
-            yield task, task.result(mask, seconds, self.shapes.window, overview)
-
-    def _collect_scores(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, ScoreCollector]]:
-        """The scores of each image's windows, those of all images in batches together."""
-        params = self.config.accurate
-        collectors = {task: ScoreCollector(*task.size, params) for task in tasks}
-        crops = make_crops([task.job.image for task in tasks], params)
-        for size in self.shapes.split_windows(sum(collector.missing for collector in collectors.values())):
-            start = time.perf_counter()
-            batch = list(itertools.islice(crops, size))
-            members = [tasks[crop.image] for crop in batch]
-            texts = [task.text.embeddings for task in members]
-            scores = self.network.scores([crop.pixels for crop in batch], texts, size)
-            for crop, task, own in zip(batch, members, scores, strict=True):
-                collectors[task].add(crop, own)
-            distinct = list(dict.fromkeys(members))
-            _add_network_time(distinct, start)
-            for task in distinct:
-                if not collectors[task].missing:
-                    yield task, collectors.pop(task)
-
     @torch.no_grad()
     def accurate_scores(self, image: Pixels, labels: Sequence[str]) -> Tensor:
         """Scores of `labels` for `image` [H, W, 3] in accurate mode, lang-seg's sum of logits: float32 [K, H, W].
@@ -393,7 +300,7 @@ class Segmenter:
         Raises:
             InvalidRequestError: as in `segment`.
         """
-        ((_, collector),) = self._collect_scores([self._task(Job(image, labels, mode="accurate"))])
+        ((_, collector),) = self._batches.collected([self._task(Job(image, labels, mode="accurate"))])
         return assembled(collector.sum())
 
     def free_memory(self) -> None:
@@ -415,52 +322,7 @@ class Segmenter:
         warmed = warm_up(self.network, self.config.hpu)
         rates = measure_rates(self.network, warmed.warm)
         self.costs = None if rates is None else CostModel(rates, self.shapes, self.config.accurate)
-        self._log_costs()
+        if self.costs is not None:
+            log_estimates(self.costs, self.config.max_request_seconds)
         self.warmed = replace(warmed, seconds=time.perf_counter() - start)
         return self.warmed
-
-    def _log_costs(self) -> None:
-        """Log the estimate for an ordinary request in each mode: a warning if it would be refused."""
-        if self.costs is None:
-            return
-        for mode in MODES:
-            seconds, most = self.costs.seconds(Work(480, 640, 20, mode)), self.config.max_request_seconds
-            logger.info("640x480 pixels with 20 labels take an estimated %.1f s in %s mode", seconds, mode)
-            if 0 < most < seconds:
-                logger.warning("Requests in %s mode are refused: max_request_seconds is %d", mode, most)
-
-
-def _in_precision(net: LSeg, precision: str, device: Device) -> LSeg:
-    """`net` in the archive's precision; where the device has no 8-bit kernels, int8 weights become its floats.
-
-    Raises:
-        DeviceError: the manifest names another precision than the weights have.
-    """
-    problem = device.int8_unavailable_reason() if precision == "int8" else None
-    if problem is not None:
-        floats = device.instead_of_int8
-        logger.info("the archive is int8, but %s: its weights are used as %s", problem, floats)
-        return net.dequantize().set_precision(floats)
-    try:
-        return net.set_precision(getattr(torch, precision))
-    except ValueError as error:
-        raise DeviceError(str(error)) from error
-
-
-def _make_mask(task: Task, logits: ScoreMap, temperature: float = 1.0) -> Mask:
-    job = task.job
-    return make_mask(logits, threshold=job.threshold, with_scores=job.with_scores, temperature=temperature)
-
-
-@contextmanager
-def _network_timed(tasks: Sequence[Task]) -> Iterator[None]:
-    """Add the seconds that the block takes to the tasks, an equal share to each."""
-    start = time.perf_counter()
-    yield
-    _add_network_time(tasks, start)
-
-
-def _add_network_time(tasks: Sequence[Task], start: float) -> None:
-    share = (time.perf_counter() - start) / len(tasks)
-    for task in tasks:
-        task.network_seconds += share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from lseg_serve.server.errors import ServerError
@@ -16,8 +17,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 # The default place for archives and logs: the checkout, or the current folder if the package is installed.
 HOME = PROJECT if (PROJECT / "pyproject.toml").is_file() else Path.cwd()
 _LOG_CONFIG = PROJECT / "config" / "log4j2.xml"
+_JSON_LOG = PROJECT / "config" / "log4j2-json.xml"
 # The one for a server in the foreground.
 CONSOLE_LOG = PROJECT / "config" / "log4j2-console.xml"
+_LOGS_VARIABLE = "LSEG_LOGS"
+_LOG_KINDS = ("text", "json")
 _LOG_OPTION = "-Dlog4j.configurationFile="
 # Linux takes no longer path for a Unix socket. TorchServe's workers open theirs in the run folder.
 _SOCKET_PATH_BYTES = 107
@@ -45,13 +49,23 @@ def environment_of(run_folder: Path, temporary: Path, logs: Path) -> dict[str, s
     }
 
 
-def log_options(config: Path, console_log: Path | None = None) -> list[str]:
-    """The option for `console_log`, or else for the project's logs; none where `config` names a file that is there."""
+def log_options(config: Path, environment: Mapping[str, str], console_log: Path | None = None) -> list[str]:
+    """The option for `console_log`, or else for the project's logs; none where `config` names others that are there.
+
+    The project's own are text or JSON, by the variable `LSEG_LOGS`, in files or on the console.
+
+    Raises:
+        ServerError: `LSEG_LOGS` is neither text nor json.
+    """
+    kind = environment.get(_LOGS_VARIABLE) or "text"
+    if kind not in _LOG_KINDS:
+        raise ServerError(f"{_LOGS_VARIABLE} is {kind!r}; accepted: {', '.join(_LOG_KINDS)}")
     if console_log is not None:
-        return ["--log-config", str(console_log)]
+        return ["--log-config", str(_JSON_LOG if kind == "json" and console_log == CONSOLE_LOG else console_log)]
     arguments = shlex.split(Settings.read(config, {}).get("vmargs", ""))
     named = [argument.removeprefix(_LOG_OPTION) for argument in arguments if argument.startswith(_LOG_OPTION)]
-    return [] if any(Path(name).is_file() for name in named) else ["--log-config", str(_LOG_CONFIG)]
+    foreign = any(Path(name).is_file() and not Path(name).samefile(_LOG_CONFIG) for name in named)
+    return [] if foreign else ["--log-config", str(_JSON_LOG if kind == "json" else _LOG_CONFIG)]
 
 
 def check_socket_path(run_folder: Path, temporary: Path) -> None:

@@ -156,10 +156,12 @@ class LocalServer:
         processes.forget(self.temporary)
         Logs(self.logs).clear()
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
-        command += log_options(self.config, self.console_log)
-        command += ["--model-store", str(model_store), "--models", *models]
         environment = environment_of(self.run_folder, self.temporary, self.logs)
+        # Lines of JSON of a server in the background go to a file of bounded size: its console is one without bounds.
+        environment["LSEG_LOG_TARGET"] = "file" if self.console_log is None else "console"
         environment |= {"TS_CONFIG_FILE": str(self.config), **self.addresses.environment(), **self.environment}
+        command += log_options(self.config, environment, self.console_log)
+        command += ["--model-store", str(model_store), "--models", *models]
         with (self.logs / CONSOLE).open("w") as file:
             console = file if self.console_log is None else None
             run = subprocess.run(command, env=environment, stdout=console, stderr=console, start_new_session=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from lseg_serve.server.errors import StartFailedError
 
 _WORKERS, _FRONTEND, CONSOLE = "model_log.log", "ts_log.log", "console.log"
+_JSON = "json.log"  # has those of workers and frontend where LSEG_LOGS is json
+_WORKERS_LOGGER = "MODEL_LOG"
 _SETTLE_POLLS = 20
 _SETTLE_SECONDS = 0.5
 _LAST_LINES = 25
@@ -40,21 +43,38 @@ class Logs:
 
     def failure(self, what: str) -> StartFailedError:
         """The error for a start that failed: what failed, the last lines of the log, and where the rest is."""
-        return self._last_lines(what, self._lines(_WORKERS) or self._lines(_FRONTEND) or self._lines(CONSOLE))
+        return self._last_lines(what, self._workers() or self._frontend() or self._lines(CONSOLE))
 
     def console_failure(self, what: str) -> StartFailedError:
         """The error for a TorchServe that ended: the end of its log, then what it printed, without Java's frames."""
         printed = [line for line in self._lines(CONSOLE) if not line.startswith(_FRAME)]
-        return self._last_lines(what, self._lines(_FRONTEND) + printed)
+        return self._last_lines(what, self._frontend() + printed)
 
     def worker_failure(self, what: str) -> StartFailedError:
         """The error for a worker that ended while it loaded: its last error, then where the whole log is."""
         self._settle()
-        lines = [_PREFIX.sub("", line) for line in self._lines(_WORKERS)]
-        error = last_error(lines)
+        error = last_error([_PREFIX.sub("", line) for line in self._workers()])
         if error is None:
             return self.failure(what)
-        return StartFailedError(f"{what}: {error}\nits whole log: {self.folder / _WORKERS}")
+        log = next((name for name in (_WORKERS, _JSON) if (self.folder / name).exists()), _WORKERS)
+        return StartFailedError(f"{what}: {error}\nits whole log: {self.folder / log}")
+
+    def _workers(self) -> list[str]:
+        return self._lines(_WORKERS) or [text for logger, text in self._messages() if logger == _WORKERS_LOGGER]
+
+    def _frontend(self) -> list[str]:
+        return self._lines(_FRONTEND) or [text for logger, text in self._messages() if logger != _WORKERS_LOGGER]
+
+    def _messages(self) -> list[tuple[str, str]]:
+        """Logger and message of each line of JSON, requests left out."""
+        found = []
+        for line in self._lines(_JSON):
+            try:
+                document = json.loads(line)
+                found.append((str(document["logger"]), str(document["message"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
 
     def _last_lines(self, what: str, lines: Sequence[str]) -> StartFailedError:
         if not lines:

@@ -86,7 +86,7 @@ def _segment(parts: EndpointParts, *parameters: str) -> Schema:
         errors[status] = sorted({*parts.errors.get(status, []), *_GUARD.get(status, []), *types})
     where = "of the first server" if "server" not in parameters else "of any server"
     return {
-        "summary": f"A mask, by a model {where}",
+        "summary": f"A mask, or embeddings, by a model {where}",
         "description": "Passed on to the endpoint as it is; docs/requests.md explains every field.",
         "operationId": "_".join(("segment", *parameters)),
         "parameters": [_parameter(name) for name in parameters],
@@ -99,7 +99,7 @@ def _segment(parts: EndpointParts, *parameters: str) -> Schema:
         },
         "responses": {
             "200": {
-                "description": "The mask in the format that was asked for",
+                "description": "The mask, or the embeddings, in the format that was asked for",
                 "headers": parts.headers,
                 "content": parts.content,
             },

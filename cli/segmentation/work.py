@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,12 +34,16 @@ from lseg_serve.client import (
     Scores,
     Unreachable,
 )
+from lseg_serve.embeddings import Embeddings
 
 _AWAY = (NotReady, Overloaded, Unreachable)
 # The client's own tries, which a stop has to wait for, are kept short; `Asking` goes on after them.
 _SHORT = Retries(attempts=4, first_wait=0.5, longest_wait=2, total=5)
 _PAUSE = 1.0  # seconds
-SUFFIXES = {"png": ".png", "color": ".png", "overlay": ".png", "json": ".json", "npz": ".npz", "zip": ".zip"}
+EMBEDDINGS = "embeddings"
+_NPZ, _PNG = ".npz", ".png"
+SUFFIXES = {"png": _PNG, "color": _PNG, "overlay": _PNG, "json": ".json", "npz": _NPZ, "zip": ".zip", EMBEDDINGS: _NPZ}
+Result: TypeAlias = Answer | Embeddings
 
 
 class Stopped(Exception):  # noqa: N818 - no error: someone asked for it
@@ -62,7 +66,17 @@ class Asking:
         """A client for `jobs` requests at once."""
         return LSegClient(self.url, self.model, self.timeout, retries=_SHORT, max_concurrency=jobs)
 
-    def answer(self, client: LSegClient, image: bytes, stop: threading.Event) -> Answer:
+    def once(self, client: LSegClient, image: bytes) -> Result:
+        """Ask by `client`.
+
+        Raises:
+            ClientError: the server refuses the image, or is away.
+        """
+        if self.format == EMBEDDINGS:
+            return client.embed(image, self.labels, **self.options)
+        return client.segment(image, self.labels, format=self.format, **self.options)
+
+    def answer(self, client: LSegClient, image: bytes, stop: threading.Event) -> Result:
         """Ask until there is an answer, while the server is away for no longer than `patience`.
 
         Raises:
@@ -72,7 +86,7 @@ class Asking:
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                return client.segment(image, self.labels, format=self.format, **self.options)
+                return self.once(client, image)
             except _AWAY:
                 if time.monotonic() > deadline:
                     raise
@@ -87,7 +101,7 @@ class Outcome:
     source: Source
     status: str  # "done", "skipped" or "failed"
     output: Path | None = None
-    answer: Answer | None = None
+    answer: Result | None = None
     seconds: float = 0.0
     error: Exception | None = None
     state: list[int] | None = None
@@ -113,9 +127,11 @@ class Outcome:
         return line
 
 
-def bytes_of(answer: Answer) -> bytes:
-    """The file that the server sent."""
+def bytes_of(answer: Result) -> bytes:
+    """The file that the server sent; of embeddings, one with the same numbers."""
     match answer:
+        case Embeddings():
+            return answer.packed()
         case Mask() | Picture():
             return answer.png
         case Scores():
@@ -230,8 +246,10 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _described(answer: Answer) -> dict[str, Any]:
+def _described(answer: Result) -> dict[str, Any]:
     """Size in pixels, device, and the share of each label, as far as an answer tells."""
+    if isinstance(answer, Embeddings):
+        return {"width": answer.width, "height": answer.height}
     line: dict[str, Any] = {"device": answer.device} if answer.device else {}
     mask = answer.mask if isinstance(answer, Parts | Report) else answer
     if isinstance(mask, Mask):

@@ -38,7 +38,7 @@ class Canvas:
         shadow: bool = True, haze: float = 0.0,
     ) -> None:  # fmt: skip
         """Put a thing with its foot on row `bottom`; `colours` gives the colour index of each coloured label in it."""
-        rgb, cover, labels = _shrunk(sprite, light)
+        rgb, cover, labels = lit_sprite(sprite, light)
         if haze > 0:
             rgb += (np.array(light.hour.horizon, dtype=np.float32) * cover[..., None] - rgb) * np.float32(haze)
         top = bottom - sprite.height
@@ -60,7 +60,7 @@ class Canvas:
 
     def reflect(self, sprite: Sprite, left: int, bottom: int, light: Light, strength: float = 0.45) -> None:
         """A rippled mirror image below a thing on water; the water keeps its label."""
-        rgb, cover, _ = _shrunk(sprite, light)
+        rgb, cover, _ = lit_sprite(sprite, light)
         rows = sprite.height * 2 // 3
         ys = np.linspace(sprite.height - 1, 0, rows)
         wave = np.sin(np.arange(rows) * (40 / self.unit + 0.5)) * np.linspace(0.2, 1.0, rows) * sprite.width * 0.03
@@ -97,7 +97,7 @@ class Canvas:
         self.image[here] *= (1 - strength)[..., None]
 
 
-def _shrunk(sprite: Sprite, light: Light) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
+def lit_sprite(sprite: Sprite, light: Light) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
     """Lit premultiplied colours [h, w, 3], coverage [h, w] and labels [h, w] of a sprite at image resolution."""
     size = (sprite.width, sprite.height)
     solid = (sprite.labels != EMPTY).view(np.uint8) * np.uint8(255)

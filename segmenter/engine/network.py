@@ -18,6 +18,7 @@ from lseg_serve.model.lseg import finish_scores
 from lseg_serve.model.text_encoder import tokenize
 from lseg_serve.segmenter.devices import Device
 from lseg_serve.segmenter.engine.shapes import Graph, ScoreGraph, Shapes, TextGraph
+from lseg_serve.segmenter.engine.usage import Usage
 from lseg_serve.segmenter.preprocessing.buckets import BLACK, Bucket
 
 
@@ -36,6 +37,7 @@ class Network:
         net.prepare_sizes((bucket.height, bucket.width) for bucket in shapes.image_buckets())  # on the host
         self.net = device.place(net).eval().requires_grad_(False)
         self.device, self.shapes = device, shapes
+        self.usage = Usage()
         self._image = device.prepare(self._image_step)
         self._score = device.prepare(self.net.products, short=True)
         self._text = device.prepare(self.net.encode_tokens)
@@ -62,6 +64,7 @@ class Network:
         The images, float32 [3, H, W] in -1..1, are all of one bucket.
         """
         with self._lock:
+            self.usage.add_images(str(Bucket(*pixels[0].shape[1:])), len(pixels), batch)
             return self._image(self.device.to_device(_padded_images(pixels, batch)))
 
     @torch.no_grad()
@@ -76,6 +79,7 @@ class Network:
         """
         labels = self.shapes.label_count(max(len(text) for text in texts))
         with self._lock:
+            self.usage.add_labels(sum(len(text) for text in texts), labels * len(features))
             stacked = self.device.to_device(_padded_texts(texts, labels, len(features)))
             products = self.device.to_host(self._score(features, stacked))
         height, width = height // 4, width // 4
@@ -119,6 +123,7 @@ class Network:
         with self._lock:
             for part in tokens.split(size):
                 padded = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
+                self.usage.add_texts(len(part), len(padded))
                 padded = padded.int()  # a Gaudi has no argmax of int64, or computes it in 32 bits
                 parts.append(self.device.to_host(self._text(self.device.to_device(padded)))[: len(part)])
         return torch.cat(parts)

@@ -238,12 +238,12 @@ def test_the_page_of_requests_names_every_error() -> None:
     assert not [error.type for error in errors if f"`{error.type}`" not in page]
 
 
-def test_the_page_of_operations_explains_every_metric_and_no_other() -> None:
-    source = (PROJECT / "handler" / "metrics.py").read_text(encoding="utf-8")
-    page = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
-    reported = set(re.findall(r'"(LSeg\w+)"', source))
+def test_the_page_of_watching_explains_every_metric_and_no_other() -> None:
+    sources = [PROJECT / "handler" / "metrics.py", PROJECT / "handler" / "watching" / "request_metrics.py"]
+    page = (PROJECT / "docs" / "watching.md").read_text(encoding="utf-8")
+    reported = {name for source in sources for name in re.findall(r'"(LSeg\w+)"', source.read_text(encoding="utf-8"))}
     assert reported
-    assert set(re.findall(r"`(LSeg[A-Z]\w+)`", page)) == reported
+    assert set(re.findall(r"^\| `(LSeg\w+)` \| (?:counter|gauge|histogram)", page, re.MULTILINE)) == reported
 
 
 def test_the_page_of_export_explains_every_option_and_no_other() -> None:

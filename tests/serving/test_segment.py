@@ -41,7 +41,7 @@ def _lines(output: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip"])  # noqa: A002
+@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip", "embeddings"])  # noqa: A002
 def test_each_format_is_the_file_that_the_server_sends(
     format: str,  # noqa: A002
     server: LocalServer,
@@ -60,6 +60,13 @@ def test_each_format_is_the_file_that_the_server_sends(
         }
     else:
         assert found == answer.content
+
+
+def test_embeddings_heed_no_option_of_masks(server: LocalServer, tmp_path: Path) -> None:
+    run = _segment(server, str(PHOTO), "--format", "embeddings", "--threshold", "0.5", "-o", str(tmp_path))
+    assert run.returncode == 2
+    assert b"--threshold is given with --format embeddings, which has no masks; accepted: another format" in run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_standard_input_gives_standard_output(server: LocalServer) -> None:

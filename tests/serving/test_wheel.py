@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 LABELS = ("sky", "mountain", "cottage", "lawn")
 NEEDED = (
     "config/config.properties",
+    "config/log4j2-json.xml",
     "config/log4j2.xml",
     "config/model-config.yaml",
     "demo/labels.txt",

@@ -84,6 +84,7 @@ def worker(small_net: LSeg, caplog: pytest.LogCaptureFixture) -> Worker:
 
 
 COUNTERS = ("LSegGraphCompilations", "LSegRecipeCacheHits", "LSegCpuFallbacks")
+LATE = "LSegLateGraphCompilations"
 
 
 def test_counts_are_reported_as_the_difference_since_the_last_batch(worker: Worker) -> None:
@@ -97,11 +98,12 @@ def test_counts_are_reported_as_the_difference_since_the_last_batch(worker: Work
 
 
 def test_compilations_after_warm_up_are_warned_of_once(worker: Worker) -> None:
-    warned = []
+    warned, late = [], []
     for compilations in (16, 18, 18, 19):
         worker.device.counts = GraphCounts(compilations)
-        worker.report()
+        late.append(worker.report()[LATE])
         warned.append(worker.warnings())
+    assert late == [0, 2, 0, 1]
     assert warned == [
         [],
         ["2 graphs were compiled while requests waited"],
@@ -132,7 +134,7 @@ def test_a_device_in_place_of_another_says_so(worker: Worker) -> None:
 def test_a_figure_that_cannot_be_had_costs_no_other_and_is_logged_once(worker: Worker) -> None:
     worker.device.own_memory = DeviceMemory(used=1_000_000, free=2_000_000)
     worker.device.broken = {"memory"}
-    assert set(worker.report()) == {*COUNTERS, "LSegColdGraphs"}
+    assert set(worker.report()) == {*COUNTERS, LATE, "LSegColdGraphs"}
     assert worker.warnings() == ["Metrics of memory cannot be reported (logged once)"]
     worker.device.broken = {"graphs", "memory"}
     assert worker.report() == {}

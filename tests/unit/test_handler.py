@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ with warnings.catch_warnings():
 
     from lseg_serve.handler.lseg_handler import LSegHandler
     from lseg_serve.handler.metrics import DeviceMetrics
+    from lseg_serve.handler.watching.watch import Watch
 
     STORE = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
 
@@ -74,3 +76,20 @@ def test_a_description_that_fails_costs_the_batch_nothing(worker: LSegHandler) -
     row: dict[str, object] = {"image": encoded(noise(20, 30))}
     statuses = _handled(worker, [row, {}, row], [{"Host": "x"}, {"describe": "True"}, {"Host": "x"}])
     assert statuses == [200, 500, 200]
+
+
+def test_each_request_for_a_mask_has_one_line(
+    worker: LSegHandler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSEG_LOGS", "json")
+    caplog.set_level(logging.INFO)
+    assert worker.segmenter is not None
+    worker.watch = Watch(worker.segmenter, 4, STORE)
+    row: dict[str, object] = {"image": encoded(noise(20, 30))}
+    rows = [row, {}, {"image": b"hello"}]
+    headers = [{"X-Request-Id": "mine"}, {"describe": "True"}, {"Host": "x"}]
+    assert _handled(worker, rows, headers) == [200, 500, 415]
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("request_log")]
+    found = [json.loads(line) for line in lines]
+    assert [(one["status"], one["batch"]) for one in found] == [(200, 3), (415, 3)]
+    assert found[0]["client_request_id"] == "mine"

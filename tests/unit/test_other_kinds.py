@@ -330,3 +330,15 @@ def test_a_truncated_file_is_refused_with_400(kind: str, share: float) -> None:
     with pytest.raises(InvalidImageError) as caught:
         decode_image(data[: int(len(data) * share)], LIMIT)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("length", [2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    "signature",
+    [b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n"],
+    ids=["JPEG 2000", "JPEG XL"],
+)
+def test_a_box_longer_than_any_file_is_damage(signature: bytes, length: int) -> None:
+    boxes = signature + struct.pack(">I4sQ", 1, b"free", length) + bytes(64)
+    with pytest.raises(InvalidImageError, match="damaged"):
+        decode_image(boxes, LIMIT)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lseg_serve.segmenter.errors import InvalidImageError, UnsupportedImageError
 from lseg_serve.segmenter.preprocessing.decoding import decode_image
-from tests.support.pictures import PNG_SIGNATURE, encoded, exif_orientation, gradient, noise, png_chunk
+from tests.support.pictures import PNG_SIGNATURE, encoded, exif_orientation, gradient, noise, png, png_chunk
 from tests.support.profiles import ADOBE_RGB, gamma, rgb_profile, shown
 
 LIMIT = 1_000_000
@@ -130,3 +130,10 @@ def test_the_png_of_an_iphone_app_is_named() -> None:
     data = PNG_SIGNATURE + png_chunk(b"CgBI", b"\x50\0\x20\2") + encoded(PICTURE)[8:]
     with pytest.raises(UnsupportedImageError, match=r"CgBI.*pngcrush"):
         decode_image(data, LIMIT)
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_pixels_of_a_palette_that_is_missing_are_damage(depth: int) -> None:
+    rows = (b"\0" + bytes(3 * depth)) * 16
+    with pytest.raises(InvalidImageError, match="damaged"):
+        decode_image(png(24, 16, depth, 3, rows), 1_000_000)

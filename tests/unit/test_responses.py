@@ -348,7 +348,18 @@ def test_an_error_describes_itself(error: SegmenterError, expected: dict[str, ob
     assert (response.status, response.content_type) == (expected["code"], "application/json")
     assert type(response.status) is int
     assert json.loads(response.body) == {"error": expected}
+    _assert_plain(response.headers["X-LSeg-Error"])
+    assert response.headers["X-LSeg-Error"].encode() == response.body
+
+
+def test_an_error_too_long_for_a_header_has_none() -> None:
+    response = error_response(SegmenterError("ä" * 1000))
     assert response.headers == {}
+    assert json.loads(response.body)["error"]["message"] == "ä" * 1000
+
+
+def test_an_error_in_a_header_is_one_line_of_ascii() -> None:
+    _assert_plain(error_response(SegmenterError("a\r\nSet-Cookie: b\x7f\u2028ä\udcff")).headers["X-LSeg-Error"])
 
 
 def test_timings_are_told_unless_the_configuration_hides_them() -> None:

@@ -245,13 +245,34 @@ def test_the_reason_of_a_failed_load_is_the_true_error(tmp_path: Path) -> None:
     ]
 
 
+def test_a_failure_is_found_in_lines_of_json_too(tmp_path: Path) -> None:
+    lines = [{"logger": "request", "status": 200}, {"logger": "org.pytorch.serve.X", "message": "ValueError: not this"}]
+    lines += [{"logger": "MODEL_LOG", "message": line} for line in TRACEBACK.splitlines()]
+    (tmp_path / "json.log").write_text("no JSON\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    message = str(Logs(tmp_path).worker_failure("the model lseg did not load"))
+    assert message.splitlines() == [
+        "the model lseg did not load: ModuleNotFoundError: No module named 'nothing'",
+        f"its whole log: {tmp_path / 'json.log'}",
+    ]
+    assert "ValueError: not this" in str(Logs(tmp_path).console_failure("it ended"))
+
+
+def test_logs_are_text_or_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)  # where the path that config.properties names is that of the text
+    for kind, name in (("", "log4j2.xml"), ("text", "log4j2.xml"), ("json", "log4j2-json.xml")):
+        option, file = log_options(LocalServer.config, {"LSEG_LOGS": kind})
+        assert (option, Path(file).name) == ("--log-config", name)
+    with pytest.raises(ServerError, match="LSEG_LOGS is 'yaml'; accepted: text, json"):
+        log_options(LocalServer.config, {"LSEG_LOGS": "yaml"})
+
+
 def test_the_projects_logs_are_used_unless_the_file_names_others_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own = ["--log-config", str(PROJECT / "config" / "log4j2.xml")]
-    assert Path(own[1]).samefile(log_options(LocalServer.config)[1])
+    assert Path(own[1]).samefile(log_options(LocalServer.config, {})[1])
     (tmp_path / "mine.xml").touch()
     for text, taken in (("", False), ("vmargs=-Xmx1g\n", False), ("vmargs=-Dlog4j.configurationFile=mine.xml\n", True)):
         settings = _settings(tmp_path, text)
-        assert (log_options(settings.file) == []) == taken
+        assert (log_options(settings.file, {}) == []) == taken

@@ -54,6 +54,8 @@ def _codestream(data: bytes) -> int:
         return 0
     position, has_header = 0, False
     for _ in range(_MOST_BOXES):
+        if position > len(data):  # a length has up to 64 bits, more than a position in memory
+            break
         length, kind = struct.unpack_from(">I4s", data, position)
         start = 8
         if length == 1:

@@ -120,6 +120,8 @@ def _codestream(data: bytes) -> int:
         return len(_BARE)
     position = 0
     for _ in range(_MOST_BOXES):
+        if position > len(data):  # a length has up to 64 bits, more than a position in memory
+            break
         length, kind = struct.unpack_from(">I4s", data, position)
         header = 8
         if length == 1:

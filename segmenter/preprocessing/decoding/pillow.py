@@ -122,7 +122,16 @@ def over_white(image: Image.Image, profile: object = None) -> Image.Image:
 
     Raises:
         UnsupportedImageError: its pixels have 32 bits.
+        InvalidImageError: what says how its pixels are meant is damaged, such as a palette that is missing.
     """
+    try:
+        return _over_white(image, profile)
+    except DAMAGED as error:
+        why = str(error) or f"mode {image.mode!r} without what belongs to it"  # an AssertionError says nothing
+        raise InvalidImageError(f"the {image.format} image is truncated or damaged: {why}") from error
+
+
+def _over_white(image: Image.Image, profile: object) -> Image.Image:
     if image.mode in ("I", "F"):
         raise UnsupportedImageError(f"pixels of mode {image.mode!r} (32 bits) are not served; accepted: 8 or 16 bits")
     if image.mode.startswith("I;16"):
