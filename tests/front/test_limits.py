@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ Start = Callable[..., Front]
 @pytest.fixture
 def start(server: LocalServer, tmp_path: Path) -> Iterator[Start]:
     """Starts fronts with settings of their own."""
-    open_fronts = []
+    open_fronts: list[AbstractContextManager[Front]] = []
 
     def begin(behind: LocalServer = server, **settings: str) -> Front:
         context = fronting(tmp_path / str(len(open_fronts)), behind, **settings)

@@ -93,7 +93,8 @@ _ANYWHERE: tuple[Callable[[random.Random, bytes], bytes], ...] = (
 
 def _png(rng: random.Random, file: bytes) -> bytes:
     """Chunks changed, swapped, repeated or lost, mostly with a right checksum, so that the change is believed."""
-    chunks, place = [], 8
+    chunks: list[list[bytes]] = []
+    place = 8
     while place + 12 <= len(file) and len(chunks) < 200:
         length = int.from_bytes(file[place : place + 4], "big")
         chunks.append([file[place + 4 : place + 8], file[place + 8 : place + 8 + length]])
@@ -124,7 +125,8 @@ def _png(rng: random.Random, file: bytes) -> bytes:
 
 def _jpeg(rng: random.Random, file: bytes) -> bytes:
     """A segment's length, content or place."""
-    segments, place = [], 2
+    segments: list[tuple[int, int]] = []
+    place = 2
     while place + 4 <= len(file) and file[place] == 0xFF and file[place + 1] != 0xDA and len(segments) < 100:
         length = int.from_bytes(file[place + 2 : place + 4], "big")
         segments.append((place, max(length, 2) + 2))

@@ -19,7 +19,7 @@ def corpus() -> dict[str, bytes]:
     """Files of 40x24 pixels by the names of their kinds."""
     pixels = gradient(24, 40)
     image = Image.fromarray(pixels)
-    grey16 = (pixels[..., 0].astype(np.uint16) << 4) + 7
+    grey16 = ((pixels[..., 0].astype(np.uint16) << 4) + 7).astype(np.uint16)
     files = {
         "jpeg": encoded(image, "JPEG", exif=exif_orientation(6)),
         "progressive": encoded(image, "JPEG", progressive=True),

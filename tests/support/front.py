@@ -170,7 +170,7 @@ class _From(requests.adapters.HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *arguments: object, **options: object) -> None:
-        super().init_poolmanager(*arguments, source_address=(self._source, 0), **options)  # type: ignore[arg-type, no-untyped-call]
+        super().init_poolmanager(*arguments, source_address=(self._source, 0), **options)  # type: ignore[arg-type]
 
 
 def median_seconds(front: Front, image: bytes, count: int, source: str = "127.0.0.1") -> float:

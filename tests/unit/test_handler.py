@@ -86,7 +86,7 @@ def test_each_request_for_a_mask_has_one_line(
     assert worker.segmenter is not None
     worker.watch = Watch(worker.segmenter, 4, STORE)
     row: dict[str, object] = {"image": encoded(noise(20, 30))}
-    rows = [row, {}, {"image": b"hello"}]
+    rows: list[dict[str, object]] = [row, {}, {"image": b"hello"}]
     headers = [{"X-Request-Id": "mine"}, {"describe": "True"}, {"Host": "x"}]
     assert _handled(worker, rows, headers) == [200, 500, 415]
     lines = [record.getMessage() for record in caplog.records if record.name.endswith("request_log")]
