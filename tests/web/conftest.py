@@ -40,7 +40,10 @@ def bundled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def endpoint(bundled_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A TorchServe with the bundled model, ready, for all tests of this folder: none of them changes its settings."""
+    """A TorchServe with the bundled model, ready. Tests that stop, scale or flood a server start one of their own.
+
+    A test that kills its worker waits until there is another one.
+    """
     with running(bundled_archive, tmp_path_factory.mktemp("endpoint")) as server:
         yield server
 

@@ -22,6 +22,7 @@ import {
   type Question,
 } from "../state";
 import { addScores, answer, expected } from "./answers";
+import type { Model } from "./api";
 import { delayBefore, Fault, passes } from "./faults";
 
 const MOST_ATTEMPTS = 60;
@@ -122,8 +123,7 @@ async function run(): Promise<void> {
   if (rest > 0) return schedule(rest);
   const state = model.value?.state;
   if (state && state !== "ready" && one.model === modelId.value) {
-    const away = state === "away" ? "server_unreachable" : "warming";
-    return hold(new Fault(away, ""), STATE_MS, pause.value?.attempt ?? 0);
+    return hold(faultOfState(state), STATE_MS, pause.value?.attempt ?? 0);
   }
   const mine: Job = { picture, key, controller: new AbortController() };
   job = mine;
@@ -161,6 +161,10 @@ function fail(picture: Picture, key: string, error: unknown): void {
     picture.status.value = { kind: "failed", fault, question: key };
   }
 }
+
+/** What a model that is not ready is waited for. */
+const faultOfState = (state: Model["state"]): Fault =>
+  new Fault(state === "away" ? "server_unreachable" : "warming", "");
 
 /** Ask nothing for a time. `attempt` counts requests that failed; a model known to be away is not asked at all. */
 function hold(fault: Fault, milliseconds: number, attempt: number): void {
@@ -221,8 +225,15 @@ export function startRunner(): void {
     scheduleScores();
   });
   effect(() => {
+    const state = model.value?.state;
+    const now = pause.peek();
+    if (!state || !now) return;
     // The server has come back: no need to wait for the end of the pause.
-    if (model.value?.state === "ready" && pause.peek()) untracked(retryNow);
+    if (state === "ready") return untracked(retryNow);
+    // It is on its way: what is said follows it.
+    const fault = faultOfState(state);
+    const isOfState = now.fault.type === "server_unreachable" || now.fault.type === "warming";
+    if (isOfState && now.fault.type !== fault.type) pause.value = { ...now, fault };
   });
   effect(() => {
     if (labels.value.length === 0) untracked(abort);
