@@ -102,8 +102,15 @@ def _error(body: bytes) -> object | None:
 
 
 def _all(connection: socket.socket) -> bytes:
-    parts = []
+    """An answer to its end, which is where its length says: TorchServe keeps connections that it was asked to close."""
+    answer = b""
     with suppress(ConnectionError, ssl.SSLError):
-        while part := connection.recv(65536):
-            parts.append(part)
-    return b"".join(parts)
+        while not _complete(answer) and (part := connection.recv(65536)):
+            answer += part
+    return answer
+
+
+def _complete(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
