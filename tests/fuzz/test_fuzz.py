@@ -38,7 +38,6 @@ def test_the_corpus_is_served(server: LocalServer) -> None:
         assert answer.status_code == 200, (name, answer.text)
 
 
-@pytest.mark.skip(reason="some requests get no answer from TorchServe, for a cause that is not found yet")
 def test_past_the_front(server: LocalServer) -> None:
     before = state_of(server)
     cases = [*kept_cases(), *((SEED, number) for number in range(300))]
@@ -48,7 +47,6 @@ def test_past_the_front(server: LocalServer) -> None:
     assert state_of(server).workers == before.workers
 
 
-@pytest.mark.skip(reason="some requests get no answer from TorchServe, for a cause that is not found yet")
 def test_through_the_front(server: LocalServer, tmp_path: Path) -> None:
     if NOT_POSSIBLE is not None:
         pytest.skip(f"{NOT_POSSIBLE} (Debian: apt-get install nginx-light)")
