@@ -58,7 +58,7 @@ def test_the_page_in_german(browser: Browser, app_url: str) -> None:
         visitor.wait_for_fault("Diese Datei ist kein Bild, das der Server liest.")
         page.get_by_label("Sprache").select_option("en")
         visitor.wait_for_fault("This file is not a picture that the server reads.")
-        assert page.get_by_role("heading", name="Legend", exact=True).is_visible()
+        assert page.get_by_role("heading", name="Labels", exact=True).is_visible()
         page.reload()
         assert page.locator("html").get_attribute("lang") == "en"
 
