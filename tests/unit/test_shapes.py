@@ -176,5 +176,5 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
         text=True,
         check=False,
     )
-    assert run.returncode != 0
-    assert run.stderr == f"error: --size is {size!r}; accepted: height x width in pixels, such as 480x640\n"
+    assert run.returncode == 3
+    assert run.stderr.endswith(f": --size is {size!r}; accepted: height x width in pixels, such as 480x640\n")
