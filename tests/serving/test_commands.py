@@ -162,7 +162,7 @@ def test_a_run_folder_too_deep_for_sockets_is_refused_at_once(length: int, refus
     with TemporaryDirectory(dir="/tmp") as short:
         folder = Path(short) / ("é" + "x" * (length - len(f"{short}/é".encode())))
         run = _server(folder, "start", "--model-store", str(tmp_path / "nowhere"))
-        assert run.returncode == 3
+        assert run.returncode == (3 if refused else 1)
         assert ("1 bytes too long for the workers' sockets" in run.stderr) == refused, run.stderr
 
 

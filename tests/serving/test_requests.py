@@ -166,7 +166,8 @@ def test_labels_in_any_language_come_through_a_header(url: str, photo: bytes) ->
 
 
 def test_the_client_gets_the_same(server: LocalServer, photo: bytes, expected: np.ndarray) -> None:
-    mask = LSegClient(server.addresses.inference_url).segment(photo, LABELS)
+    with LSegClient(server.addresses.inference_url) as client:
+        mask = client.segment(photo, LABELS)
     np.testing.assert_array_equal(mask.indices, expected)
     assert sum(mask.share(entry) for entry in mask.legend) == pytest.approx(1)
 
@@ -261,7 +262,7 @@ def test_the_model_describes_itself(server: LocalServer) -> None:
     assert described["architecture"]["width"] == 128
     assert described["label_set"]["labels"] == LABEL_SET
     assert described["limits"]["max_response_bytes"] == 3_000_000
-    assert described["request"]["required"] == ["image"]
+    assert {"image", "labels", "points"} <= set(described["request"]["properties"])
     mode = described["request"]["properties"]["mode"]
     assert (mode["enum"], mode["default"]) == (["fast", "accurate"], "fast")
     assert described["accurate"]["crop_size"] == 96

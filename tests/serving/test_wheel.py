@@ -44,11 +44,13 @@ NEEDED = (
 MODEL = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
 DATA = (
     "config",
+    "demo/gallery",
     "demo/labels.txt",
     "demo/model-config.yaml",
     "demo/photos",
     "demo/pictures",
     "demo/weights",
+    "front/nginx.conf.template",
     "labelsets",
     "segmenter/devices/hpu",
     "web/openapi.json",
