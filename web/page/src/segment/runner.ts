@@ -39,6 +39,7 @@ interface Job {
 
 let job: Job | null = null;
 let timer = 0;
+let isDue = false; // whether the timer is of what counts at once
 let scoresTimer = 0;
 let scoresJob: AbortController | null = null;
 
@@ -85,12 +86,17 @@ function next(): { picture: Picture; one: Question; isOther: boolean } | null {
 
 function schedule(milliseconds: number): void {
   window.clearTimeout(timer);
-  timer = window.setTimeout(() => void run(), milliseconds);
+  isDue = milliseconds === AT_ONCE_MS;
+  timer = window.setTimeout(() => {
+    isDue = false;
+    void run();
+  }, milliseconds);
 }
 
 /** Stop what is on its way; nothing more is asked until something changes. */
 export function cancel(): void {
   window.clearTimeout(timer);
+  isDue = false;
   abort();
   pause.value = null;
 }
@@ -217,7 +223,8 @@ export function startRunner(): void {
     const isQuick = now !== quick;
     quick = now;
     void draft.value;
-    schedule(isQuick ? AT_ONCE_MS : TYPING_MS);
+    // A word that is complete empties the field behind it, which is no typing that should be waited for.
+    schedule(isQuick || isDue ? AT_ONCE_MS : TYPING_MS);
   });
   effect(() => {
     void activeId.value;
