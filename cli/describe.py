@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from lseg_serve.cli.endpoint import add_endpoint, add_management, answered
+from lseg_serve.cli.endpoint import add_endpoint, add_management, managing
 from lseg_serve.cli.manners import Status, add_json, write
-from lseg_serve.client import Description, LSegClient
+from lseg_serve.client import Description
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the management port, and print the answer."""
-    with (
-        answered(),
-        LSegClient(
-            arguments.url, arguments.model, arguments.timeout, management_url=arguments.management_url
-        ) as client,
-    ):
+    with managing(arguments) as client:
         described = client.describe()
     write(arguments, described.model_dump(mode="json"), _text(described))
     return Status.OK

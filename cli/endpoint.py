@@ -10,6 +10,7 @@ from lseg_serve.cli.manners import CommandError, Status
 from lseg_serve.client import (
     BadInput,
     ClientError,
+    LSegClient,
     NotReady,
     Overloaded,
     Refused,
@@ -73,3 +74,15 @@ def answered() -> Iterator[None]:
         yield
     except ClientError as error:
         raise CommandError(status_of(error), str(error)) from error
+
+
+@contextmanager
+def managing(arguments: argparse.Namespace) -> Iterator[LSegClient]:
+    """A client of the server that `add_endpoint` and `add_management` name; its errors end the command."""
+    with (
+        answered(),
+        LSegClient(
+            arguments.url, arguments.model, arguments.timeout, management_url=arguments.management_url
+        ) as client,
+    ):
+        yield client

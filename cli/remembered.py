@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from lseg_serve.cli.files import write_whole
 from lseg_serve.cli.manners import CommandError, Status, progress
 
 _CHUNK = 8 << 20  # bytes
@@ -50,7 +51,4 @@ def check_remembered(target: Path, digest: str) -> bool:
 
 def remember(target: Path, digest: str) -> None:
     """Write the sha256 beside `target`, whole or not at all."""
-    memory = memory_of(target)
-    aside = memory.with_name(f".{memory.name}.part")
-    aside.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-    aside.replace(memory)
+    write_whole(memory_of(target), f"{digest}  {target.name}\n".encode())

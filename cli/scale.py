@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lseg_serve.cli.endpoint import add_endpoint, add_management, answered
+from lseg_serve.cli.endpoint import add_endpoint, add_management, managing
 from lseg_serve.cli.manners import Status, add_json, write
-from lseg_serve.client import LSegClient
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scale, and wait up to --timeout."""
-    with (
-        answered(),
-        LSegClient(
-            arguments.url, arguments.model, arguments.timeout, management_url=arguments.management_url
-        ) as client,
-    ):
+    with managing(arguments) as client:
         workers = client.scale(arguments.workers, seconds=arguments.timeout)
     document = {"model": arguments.model, "workers": [worker.model_dump(mode="json") for worker in workers]}
     count = len(workers)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lseg_serve.cli.endpoint import add_endpoint, answered, seconds, status_of
+from lseg_serve.cli.files import part_of
 from lseg_serve.cli.manners import CommandError, Status, add_json, note, progress, write_json
 from lseg_serve.cli.segmentation.inputs import Source, find_sources
 from lseg_serve.cli.segmentation.record import Record
-from lseg_serve.cli.segmentation.work import EMBEDDINGS, SUFFIXES, Asking, Outcome, bytes_of, part_of, read, work
+from lseg_serve.cli.segmentation.work import EMBEDDINGS, SUFFIXES, Asking, Outcome, bytes_of, read, work
 from lseg_serve.client import ClientError
 from lseg_serve.labelsets import LabelFileError, LabelTextError, parse_labels, read_label_file, split_labels
 

@@ -73,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     return Status.OK
 
 
-def not_started(error: ServerError | OSError) -> CommandError:
+def not_started(error: ServerError | OSError, what: str = "server not started") -> CommandError:
     """What a command ends with whose server does not start: a fault, or a refusal of what was given."""
     fault = isinstance(error, StartFailedError | OSError)
-    return CommandError(Status.FAULT if fault else Status.REFUSED, f"server not started: {error}")
+    return CommandError(Status.FAULT if fault else Status.REFUSED, f"{what}: {error}")
 
 
 def configured(arguments: argparse.Namespace) -> LocalServer:
@@ -86,10 +86,19 @@ def configured(arguments: argparse.Namespace) -> LocalServer:
         ServerError: an address is not accepted.
         OSError: the configuration file cannot be read.
     """
-    config = Path(os.environ.get("TS_CONFIG_FILE") or LocalServer.config)
+    config, settings = configuration()
     ports = {name: getattr(arguments, f"{name}_port") for name in Addresses().named()}
-    addresses = Addresses.configured(Settings.read(config, os.environ)).with_ports(ports)
-    return LocalServer(run_folder_of(arguments), addresses, config)
+    return LocalServer(run_folder_of(arguments), Addresses.configured(settings).with_ports(ports), config)
+
+
+def configuration() -> tuple[Path, Settings]:
+    """TorchServe's configuration file on this machine, and what it and the environment set.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    config = Path(os.environ.get("TS_CONFIG_FILE") or LocalServer.config)
+    return config, Settings.read(config, os.environ)
 
 
 def _model(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import socket
 import subprocess
@@ -15,11 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lseg_serve.cli.manners import CommandError, Status, add_json, note, write
-from lseg_serve.cli.serve import add_run_folder, run_folder_of
+from lseg_serve.cli.serve import add_run_folder, configuration, not_started, run_folder_of
 from lseg_serve.server import Addresses, LocalServer, ServerError
 from lseg_serve.server.environment import HOME, PROJECT
-from lseg_serve.server.errors import StartFailedError
-from lseg_serve.server.settings import Settings as ServerSettings
 from lseg_serve.web import Endpoint, Settings, create_app
 
 _MODEL = "lseg"
@@ -78,8 +75,7 @@ def _settings(arguments: argparse.Namespace) -> Iterator[Settings]:
             local, settings = _local(run_folder_of(arguments))
             started = local if _start(local, arguments.model_store) else None
         except (ServerError, OSError) as error:
-            fault = isinstance(error, StartFailedError | OSError)
-            raise CommandError(Status.FAULT if fault else Status.REFUSED, f"page not served: {error}") from error
+            raise not_started(error, "page not served") from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt("start interrupted") from None
         yield settings
@@ -144,8 +140,7 @@ def _local(run_folder: Path) -> tuple[LocalServer, Settings]:
         ServerError: an address is not accepted.
         OSError: the configuration file cannot be read.
     """
-    config = Path(os.environ.get("TS_CONFIG_FILE") or LocalServer.config)
-    configured = ServerSettings.read(config, os.environ)
+    config, configured = configuration()
     server = LocalServer(run_folder, Addresses.configured(configured), config)
     endpoint = Endpoint("default", server.addresses.inference_url, server.addresses.management_url)
     request, answer = (configured.get(key, "") for key in ("max_request_size", "max_response_size"))

@@ -52,14 +52,11 @@ def create_checker(keys: KeyFile, models: Models, version: str) -> Starlette:
     async def server(request: Request) -> Response:
         return _json({"name": "lseg-serve", "version": version, "extensions": list(_EXTENSIONS)})
 
-    async def v1_model(request: Request) -> Response:
+    async def model_ready(request: Request) -> Response:
         name, versions = await _versions(request)
         return _json({"name": name, "ready": bool(versions)}, 200 if versions else 503)
 
-    async def v2_ready(request: Request) -> Response:
-        return await v1_model(request)
-
-    async def v2_model(request: Request) -> Response:
+    async def model(request: Request) -> Response:
         name, versions = await _versions(request)
         if not versions:
             return _error(503, f"the model {name} is loading")
@@ -90,14 +87,14 @@ def create_checker(keys: KeyFile, models: Models, version: str) -> Starlette:
             Route("/check", check),
             Route("/", alive),
             Route("/ping", ready),
-            Route("/v1/models/{model}", v1_model),
+            Route("/v1/models/{model}", model_ready),
             Route("/v2", server),
             Route("/v2/health/live", live),
             Route("/v2/health/ready", ready),
-            Route("/v2/models/{model}", v2_model),
-            Route("/v2/models/{model}/ready", v2_ready),
-            Route("/v2/models/{model}/versions/{version}", v2_model),
-            Route("/v2/models/{model}/versions/{version}/ready", v2_ready),
+            Route("/v2/models/{model}", model),
+            Route("/v2/models/{model}/ready", model_ready),
+            Route("/v2/models/{model}/versions/{version}", model),
+            Route("/v2/models/{model}/versions/{version}/ready", model_ready),
         ],
         exception_handlers={HTTPException: _refused},
         lifespan=lifespan,

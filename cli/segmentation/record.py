@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lseg_serve.cli.files import write_whole
 from lseg_serve.cli.manners import CommandError, Status
 from lseg_serve.cli.segmentation.inputs import Source
 
@@ -104,10 +105,8 @@ class Record:
         return os.path.normpath(self.folder.absolute() / output).casefold()
 
     def _start(self, options: Mapping[str, Any]) -> None:
-        aside = self._path.with_name(f"{FILE}.part")
         lines = [{"options": dict(options)}, *({"image": k, "output": v} for k, v in self._outputs.items())]
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        aside.replace(self._path)
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         if lines:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lseg_serve.cli.files import write_whole
 from lseg_serve.cli.manners import Status, note
 from lseg_serve.cli.segmentation.inputs import Source
 from lseg_serve.cli.segmentation.record import Record, state_of
@@ -217,7 +218,8 @@ def _segmented(source: Source, client: LSegClient, asking: Asking, record: Recor
         answer = asking.answer(client, image, stop)
     except ClientError as error:
         return Outcome(source, "failed", error=error)
-    _write_whole(output, bytes_of(answer))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(output, bytes_of(answer))
     return Outcome(source, "done", output, answer, time.perf_counter() - start, state=state)
 
 
@@ -228,22 +230,6 @@ def read(source: Source) -> bytes:
         OSError: it cannot be read.
     """
     return sys.stdin.buffer.read() if source.path is None else source.path.read_bytes()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, and give it its name only when all of it is on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = part_of(path)
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def part_of(path: Path) -> Path:
-    """The name of a result while it is written."""
-    return path.with_name(f".{path.name}.part")
 
 
 def _described(answer: Result) -> dict[str, Any]:
