@@ -107,14 +107,21 @@ def begin() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for library in ("httpx2", "httpcore2", "urllib3"):  # one line for each request
         logging.getLogger(library).setLevel(logging.WARNING)
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` stays in force
             signal.signal(number, _interrupt)
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Python itself ends by SIGINT, whatever the status, once a plain one has passed through `exec` of a text.
+
+    Importing a module of dataclasses is enough for that.
+    """
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 def _report(prog: str, status: Status, message: str, as_json: bool) -> None:

@@ -117,6 +117,10 @@ class Visitor:
         data = self.page.evaluate(f"document.querySelector('canvas[data-layer={layer}]').toDataURL('image/png')")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGBA"))
 
+    def wait_for_no_fault(self) -> None:
+        """Until no fault is on show. One stays until its question is answered, also where an older mask is painted."""
+        self.page.locator(".fault").wait_for(state="detached")
+
     def fault(self) -> str:
         """The title of the fault that is on show."""
         return self.page.locator(".fault h2").inner_text()

@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path, PurePath
+from textwrap import dedent
 
 import pytest
 
@@ -85,6 +87,22 @@ def test_a_reader_that_goes_ends_the_command_without_a_word(tmp_path: Path) -> N
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == Status.FAULT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_has_its_status_wherever_it_strikes(number: signal.Signals, tmp_path: Path) -> None:
+    """Here in the `exec` of a text, as in the import of a module of dataclasses, where Python's own ends by SIGINT."""
+    script = f"""
+        import argparse, signal, sys
+        from lseg_serve.cli.manners import begin, guarded
+        signal.signal({number:d}, signal.default_int_handler)  # whatever this process was started with
+        begin()
+        sys.exit(guarded("here", lambda _: exec("signal.raise_signal({number:d})", globals()), argparse.Namespace()))
+    """
+    (tmp_path / "struck.py").write_text(dedent(script))
+    command = [sys.executable, "-m", "struck"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (run.returncode, run.stderr) == (130, "here: error: interrupted\n")
 
 
 @pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])

@@ -41,7 +41,7 @@ def test_a_refused_picture_says_why_and_the_next_one_is_served(
     assert said in visitor.page.locator(".fault .said").inner_text()
     visitor.choose(VILLAGE)
     visitor.wait_for_mask(LABELS)
-    assert visitor.page.locator(".fault").count() == 0
+    visitor.wait_for_no_fault()
 
 
 def test_labels_that_are_refused_are_named_and_can_be_changed(visitor: Visitor) -> None:
@@ -52,7 +52,7 @@ def test_labels_that_are_refused_are_named_and_can_be_changed(visitor: Visitor) 
     assert "is given twice" in visitor.page.locator(".fault .said").inner_text()
     visitor.page.get_by_role("button", name="Remove dogs &amp; cats").click()
     visitor.wait_for_mask(["dogs & cats"])
-    assert visitor.page.locator(".fault").count() == 0
+    visitor.wait_for_no_fault()
 
 
 def test_a_picture_that_is_too_large_is_sent_smaller(browser: Browser, bundled_archive: Path, tmp_path: Path) -> None:
@@ -105,4 +105,4 @@ def test_a_busy_server_is_asked_again(browser: Browser, bundled_archive: Path, t
         for one in waiting:
             one.result()
         assert refused
-        assert visitor.page.locator(".fault").count() == 0
+        visitor.wait_for_no_fault()

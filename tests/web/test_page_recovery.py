@@ -26,7 +26,7 @@ def _recovered(visitor: Visitor, mode: str = "fast") -> None:
     """Until the mask of LABELS has come by itself: nothing is pressed."""
     visitor.wait_for_mask(LABELS, mode=mode)
     visitor.wait_for_state("ready")
-    assert visitor.page.locator(".fault").count() == 0
+    visitor.wait_for_no_fault()
 
 
 def test_a_server_that_is_away_starts_warms_up_and_stops(
