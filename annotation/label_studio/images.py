@@ -66,7 +66,7 @@ class Images:
         """The image, or where it is instead. A client of its own: no connection is shared between hosts."""
         limits = httpx2.Timeout(self._settings.image_seconds, connect=_CONNECT_SECONDS)
         async with httpx2.AsyncClient(trust_env=False, follow_redirects=False, verify=_tls(), timeout=limits) as client:
-            headers = {"Host": place.url.netloc.decode("ascii"), "Accept": "image/*", "Accept-Encoding": "identity"}
+            headers = {"Host": place.url.netloc.decode("ascii"), "Accept": "*/*", "Accept-Encoding": "identity"}
             if place.is_label_studio:
                 authorization = await self._tokens.authorization(project, client)
                 headers |= {} if authorization is None else {"Authorization": authorization}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -22,8 +22,9 @@ from lseg_serve.annotation.vocabulary import Vocabulary
 from lseg_serve.client import AsyncLSegClient, ClientError, Retries
 from lseg_serve.client.printable import printable
 
-_FAILED: Final = "LSeg failed: "
+_FAILED: Final = "Failed: "
 _LONGEST: Final = 500  # characters of a message
+_LONGEST_WORDS: Final = 100  # characters of the free words in a version
 
 logger = logging.getLogger(__name__)
 
@@ -87,20 +88,27 @@ class Predictor:
     ) -> dict[str, Any]:
         began = time.monotonic()
         try:
-            found = await self._regions(task, call, labelling, alias)
+            words = labelling.words_of(task.data, texts_of(task, call.params.context))
+            found = await self._regions(task, call, labelling, words, alias)
         except (AnnotationError, ClientError) as error:
             answer = _failed(error)
             outcome = answer["model_version"]
         else:
-            answer = found | {"model_version": version}
+            answer = found | {"model_version": version + _free(labelling, words)}
             outcome = f"{len(found['result'])} regions"
         milliseconds = round((time.monotonic() - began) * 1000)
         logger.info("project %s, task %s: %s, %d ms", printable(call.project)[:40], task.id, outcome, milliseconds)
         return answer
 
-    async def _regions(self, task: Task, call: Predict, labelling: Labelling, alias: str | None) -> dict[str, Any]:
+    async def _regions(
+        self,
+        task: Task,
+        call: Predict,
+        labelling: Labelling,
+        words: Mapping[str, Sequence[str]],
+        alias: str | None,
+    ) -> dict[str, Any]:
         settings = self._settings
-        words = labelling.words_of(task.data, texts_of(task, call.params.context))
         vocabulary = Vocabulary.of(words, settings.background)
         if labelling.image_field not in task.data:
             raise AnnotationError(
@@ -134,6 +142,19 @@ def client_of(settings: Settings) -> AsyncLSegClient:
         retries=Retries(total=settings.answer_seconds),
         max_concurrency=settings.concurrency,
     )
+
+
+def _free(labelling: Labelling, words: Mapping[str, Sequence[str]]) -> str:
+    """The part of a task's version that tells of its free words, where a label has such.
+
+    It sets the version off from the project's, also where there are no words yet: Label Studio would not ask again for
+    a task whose prediction has the project's version, and words that were added would do nothing.
+    """
+    if not any(label.field for label in labelling.labels):
+        return ""
+    fixed = {word for label in labelling.labels for word in label.words}
+    free = [word for own in words.values() for word in own if word not in fixed]
+    return f" + {', '.join(free)[:_LONGEST_WORDS] or 'no words'}"
 
 
 def _failed(error: Exception) -> dict[str, Any]:
