@@ -23,6 +23,11 @@ class Front(LocalFront):
 
     context: ssl.SSLContext = field(repr=False)
 
+    @classmethod
+    def of(cls, front: LocalFront) -> Front:
+        """`front`, for a client that trusts its certificate."""
+        return cls(**vars(front), context=ssl.create_default_context(cafile=str(front.certificate)))
+
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
@@ -77,7 +82,7 @@ def fronting(folder: Path, server: LocalServer, **settings: str) -> Iterator[Fro
     """A front before `server` with these settings, and otherwise those that it ships with."""
     inference = f"127.0.0.1:{server.addresses.inference.port}"
     with started(folder, inference, server.addresses.management_url, **settings) as front:
-        yield Front(**vars(front), context=ssl.create_default_context(cafile=str(front.certificate)))
+        yield Front.of(front)
 
 
 class From(requests.adapters.HTTPAdapter):
