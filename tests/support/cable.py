@@ -34,8 +34,9 @@ class Cable:
         """Reset every connection, and each new one at once."""
         self._is_cut = True
         with self._lock:
-            while self._open:
-                _reset(self._open.pop())
+            for connection in self._open:
+                _reset(connection)
+            self._open.clear()
 
     def silence(self) -> None:
         """Pass nothing on any more, and say nothing of it."""
@@ -66,12 +67,20 @@ class Cable:
             if self._is_cut:
                 _reset(near)
                 continue
-            far = socket.create_connection(("127.0.0.1", self._behind), 30)
+            threading.Thread(target=self._carry, args=(near,), daemon=True).start()
+
+    def _carry(self, near: socket.socket) -> None:
+        """Pass on what comes from both ends of one connection, until both have said all."""
+        with near, socket.create_connection(("127.0.0.1", self._behind), 30) as far:
             far.settimeout(None)
             with self._lock:
                 self._open |= {near, far}
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+            back = threading.Thread(target=self._pass_on, args=(far, near), daemon=True)
+            back.start()
+            self._pass_on(near, far)
+            back.join()
+            with self._lock:
+                self._open -= {near, far}
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -84,7 +93,7 @@ class Cable:
 def _reset(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        connection.shutdown(socket.SHUT_RD)
+        connection.shutdown(socket.SHUT_RD)  # wakes whoever waits for it
     connection.close()
 
 
