@@ -143,9 +143,10 @@ def test_whole_archives_pass(tmp_path: Path) -> None:
 
 
 def test_what_an_archive_takes_once_it_is_unpacked(tmp_path: Path) -> None:
-    _archive(tmp_path / "zeros.mar", {"MAR-INF/MANIFEST.json": "{}", "weights": "0" * 1_000_000})
+    with zipfile.ZipFile(tmp_path / "zeros.mar", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights", "0" * 1_000_000)
     assert (tmp_path / "zeros.mar").stat().st_size < 10_000
-    assert unpacked_bytes(tmp_path, "zeros.mar") == 1_000_002
+    assert unpacked_bytes(tmp_path, "zeros.mar") == 1_000_000
     (tmp_path / "folder").mkdir()
     (tmp_path / "packed.tar.gz").write_bytes(b"x" * 50)
     assert unpacked_bytes(tmp_path, "folder") == 0, "TorchServe links it"
