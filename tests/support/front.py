@@ -44,10 +44,11 @@ class Front:
     keys: Path
     checker: subprocess.Popen[bytes]
     context: ssl.SSLContext = field(repr=False)
+    scheme: str = "https"
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -103,15 +104,15 @@ def free_port() -> int:
 
 @contextmanager
 def fronting(folder: Path, server: LocalServer, **settings: str) -> Iterator[Front]:
-    """A front before `server` with these settings, and otherwise those that it ships with."""
+    """A front before `server` with these settings, and otherwise those that it ships with, TLS among them."""
     assert NGINX is not None
     folder.mkdir(parents=True, exist_ok=True)
     certificate, private = _certificate(folder)
     keys, port, check_port = folder / "keys", free_port(), free_port()
     key = add_key(keys, "tests")
+    with_tls = settings.get("tls") != "off"
     of_this_place = {
-        "certificate": str(certificate),
-        "certificate_key": str(private),
+        **({"certificate": str(certificate), "certificate_key": str(private)} if with_tls else {}),
         "folder": str(folder),
         "listen": f"127.0.0.1:{port}",
         "server": f"127.0.0.1:{server.addresses.inference.port}",
@@ -126,7 +127,8 @@ def fronting(folder: Path, server: LocalServer, **settings: str) -> Iterator[Fro
     command += ["--management-url", server.addresses.management_url]
     checker = subprocess.Popen(command, cwd=PROJECT)
     nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"])
-    front = Front(port, folder, key, certificate, keys, checker, ssl.create_default_context(cafile=str(certificate)))
+    context, scheme = ssl.create_default_context(cafile=str(certificate)), "https" if with_tls else "http"
+    front = Front(port, folder, key, certificate, keys, checker, context, scheme)
     try:
         assert eventually(lambda: _answers(port) and _answers(check_port), 30), "the front does not start"
         yield front

@@ -82,7 +82,8 @@ def _outputs(response: Response) -> dict[str, dict[str, Any]]:
 
 def _mask(entry: Mapping[str, Any]) -> Pixels:
     assert entry["datatype"] == "UINT8"
-    return np.array(entry["data"], dtype=np.uint8).reshape(entry["shape"])
+    mask: Pixels = np.array(entry["data"], dtype=np.uint8).reshape(entry["shape"])
+    return mask
 
 
 def _bytes_tensor(items: Sequence[bytes]) -> bytes:
