@@ -49,7 +49,7 @@ def read_tensors(entries: object, raw: bytes) -> list[Tensor]:
         size = _raw_size(name, entry)
         if size is None:
             elements = _from_json(name, datatype, shape, entry.get("data"))
-        elif "data" in entry:
+        elif entry.get("data") is not None:
             raise InvalidRequestError(f"the input {name} has data and binary_data_size; accepted: one of them")
         else:
             if start + size > len(raw):

@@ -6,26 +6,17 @@ import base64
 import io
 import json
 import struct
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lseg_serve.server import LocalServer
 from tests.front.conftest import FORM
-from tests.support.front import Front, fronting
+from tests.support.front import Front
 from tests.support.pictures import encoded, noise
 
 LABELS = ["sky", "tree"]
 LENGTH = "Inference-Header-Content-Length"
-
-
-@pytest.fixture(scope="module")
-def plain_front(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    generous = {"rate": "1000", "burst": "1000", "address_rate": "1000", "address_burst": "1000"}
-    with fronting(tmp_path_factory.mktemp("plain-front"), server, tls="off", **generous) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
