@@ -64,7 +64,7 @@ def _drawn(prediction: dict[str, Any], words: list[str]) -> npt.NDArray[np.uint8
 
 def _without_small(mask: Mask, share: float = 0.001) -> npt.NDArray[np.uint8]:
     """The mask without labels that have less of it than the backend's default minimum."""
-    kept = mask.indices.copy()
+    kept: npt.NDArray[np.uint8] = mask.indices.copy()
     for index in range(len(mask.legend)):
         if np.mean(mask.indices == index) < share:
             kept[mask.indices == index] = 255
