@@ -1,5 +1,5 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
-# make test   make test-fast   make test-bare   make test-oldest   make test-newest   make test-xla
+# make test   make test-fast   make test-faults   make test-bare   make test-oldest   make test-newest   make test-xla
 # make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]   make sbom
 # make test-annotation
 
@@ -38,7 +38,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop image test test-annotation test-bare test-fast test-image test-newest test-oldest test-xla lint format sbom demo-model clean
+.PHONY: env serve web stop image test test-annotation test-bare test-fast test-faults test-image test-newest test-oldest test-xla lint format sbom demo-model clean
 
 env: $(READY)
 
@@ -74,6 +74,10 @@ $(XLA_READY): pyproject.toml requirements.lock tests/xla/requirements.txt
 	$(XLA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(XLA_VENV)/constraints.txt \
 		--requirement tests/xla/requirements.txt --editable .
 	touch $@
+
+# Java killed and disks full, under load; as root, for a disk of its own.
+test-faults: env
+	$(BIN)/python -m pytest tests/serving tests/fuzz -m faults -s
 
 # The same and `make serve` on a bare Debian in a folder; as root, where debootstrap is at hand.
 test-bare:

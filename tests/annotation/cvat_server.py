@@ -30,7 +30,7 @@ class CvatTask:
 
     def answer(self, path: str) -> object:
         """What a GET of `path` answers; None: there is nothing."""
-        labels: list[dict[str, Any]] = [
+        labels: list[dict[str, object]] = [
             {"id": 10 + number, "name": name, "color": "#000000", "type": self.label_type, "attributes": [],
              "sublabels": [], "has_parent": False, "parent_id": None, "task_id": 1}
             for number, name in enumerate(self.labels)
