@@ -34,6 +34,7 @@ class LocalFront:
     certificate: Path
     keys: Path
     checker: subprocess.Popen[bytes]
+    scheme: str
 
 
 def missing_program() -> str | None:
@@ -71,9 +72,9 @@ def started(folder: Path, server: str, management_url: str, **settings: str) -> 
     certificate, private = _certificate(folder)
     keys, port, check_port = folder / "keys", free_port(), free_port()
     key = add_key(keys, "tests")
+    with_tls = settings.get("tls") != "off"
     of_this_place = {
-        "certificate": str(certificate),
-        "certificate_key": str(private),
+        **({"certificate": str(certificate), "certificate_key": str(private)} if with_tls else {}),
         "folder": str(folder),
         "listen": f"127.0.0.1:{port}",
         "server": server,
@@ -90,7 +91,7 @@ def started(folder: Path, server: str, management_url: str, **settings: str) -> 
     nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"])
     try:
         _wait_for(port, check_port)
-        yield LocalFront(port, folder, key, certificate, keys, checker)
+        yield LocalFront(port, folder, key, certificate, keys, checker, "https" if with_tls else "http")
     finally:
         for process in (nginx, checker):
             process.terminate()
