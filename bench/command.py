@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 
 from lseg_serve.bench import (
@@ -96,6 +97,17 @@ def _precisions() -> list[str]:
     return ["float32", "bfloat16"] + (["int8"] if unavailable_reason() is None else [])
 
 
+def _above_zero(text: str) -> float:
+    """A number of seconds or minutes, from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: a number above 0")
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command, and of its own subcommands."""
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the CSV files")
@@ -120,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--runs", type=int, default=5)
         command.add_argument("--precisions", nargs="+", default=_precisions())
         if name == "load":
-            command.add_argument("--seconds", type=float, default=60, help="of each step without a checkpoint")
+            command.add_argument("--seconds", type=_above_zero, default=60, help="of each step without a checkpoint")
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=_precisions())
@@ -140,6 +152,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
     command.add_argument("--runs", type=int, default=20)
     command = commands.add_parser("soak", help="mixed requests for hours: memory, handles and threads each minute")
-    command.add_argument("--minutes", type=float, default=60)
+    command.add_argument("--minutes", type=_above_zero, default=60)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")
