@@ -23,6 +23,7 @@ from lseg_serve.bench import (
     overhead,
     overload,
     page,
+    products,
     report,
     scenes,
     soak,
@@ -77,6 +78,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return page.measure(folder, options.runs)
     if options.measured == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
+    if options.measured == "products":
+        return products.measure(options.checkpoint, options.runs)
     if options.measured == "network":
         return engines.measure(_setting(options), measured, options.runs)
     if options.measured == "endpoint":
@@ -133,6 +136,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--precisions", nargs="+", default=_precisions())
         if name == "load":
             command.add_argument("--seconds", type=_above_zero, default=60, help="of each step without a checkpoint")
+    command = commands.add_parser("products", help="linear layers by MKL and by oneDNN, one thread and two")
+    command.add_argument("checkpoint", type=Path, help="a full-size checkpoint, trained or random")
+    command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=_precisions())
