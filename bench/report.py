@@ -129,17 +129,17 @@ def _products_table(rows: Sequence[Row]) -> list[str]:
     body = [
         (
             f"{row.path}, {row.note.replace(';', ',')}",
-            _ms(row.median_ms),
-            _ratio(row.ratio),
-            _ms(row.fastest_ms),
+            ms(row.median_ms),
+            ratio(row.ratio),
+            ms(row.fastest_ms),
             "" if row.cpu_s is None else f"{row.cpu_s:.2f}",
-            _difference(row.max_difference),
-            _share(row.agreement),
+            difference(row.max_difference),
+            share(row.agreement),
         )
         for row in rows
     ]
     head = ("network, 480x480", "ms", "times torch's", "fastest ms", "CPU s", "max difference", "same label")
-    return _table(head, body)
+    return table(head, body)
 
 
 def _endpoint_table(rows: Sequence[Row]) -> list[str]:
