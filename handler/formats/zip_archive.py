@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 
+import cv2
 import numpy as np
 
 from lseg_serve.handler.formats.colors import legend
@@ -57,8 +58,9 @@ def _cutout(content: Content, index: int, box: Box) -> Picture:
     image, mask = content.image[window], content.result.mask[window]
 
     def rows(part: slice) -> Pixels:
-        opacity = (mask[part] == index).astype(np.uint8) * 255
-        return np.dstack([image[part], opacity])
+        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(image[part]), cv2.COLOR_RGB2RGBA))
+        pixels[..., 3] = np.where(mask[part] == index, 255, 0)
+        return pixels
 
     return Picture(height, width, 4, rows)
 
