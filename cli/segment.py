@@ -161,7 +161,7 @@ def _refuse_options_of_masks(arguments: argparse.Namespace) -> None:
         raise CommandError(
             Status.USAGE,
             f"--{given[0]} is given with --format {EMBEDDINGS}, which has no masks; accepted: another format, or with "
-            "this one --labels, --mode, --bands and --range",
+            "this one --labels, --template, --mode, --bands and --range",
         )
 
 

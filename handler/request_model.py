@@ -262,6 +262,8 @@ def request_schema(config: Config) -> dict[str, Any]:
     several = next(one for one in properties["template"]["anyOf"] if one["type"] == "array")
     several["maxItems"] = config.max_templates
     properties["mode"]["default"] = config.mode
+    if config.template:
+        properties["template"]["default"] = list(config.template)
     properties["points"]["maxItems"] = config.max_points
     for side in ("base_size", "crop_size"):
         properties[side] |= {"minimum": 32, "maximum": config.max_embedding_side}
