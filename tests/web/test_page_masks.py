@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -22,12 +23,12 @@ SECONDS = 120
 NONE = "\N{EN DASH}"
 
 
-def _mask(endpoint: LocalServer, labels: list[str], image: bytes | None = None, **fields: str) -> bytes:
+def _mask(endpoint: LocalServer, labels: Sequence[object], image: bytes | None = None, **fields: str) -> bytes:
     """The endpoint's own answer."""
     answer = requests.post(
         f"{endpoint.addresses.inference_url}/predictions/lseg",
         files={"image": VILLAGE.read_bytes() if image is None else image},
-        data={"labels": ",".join(labels), **fields},
+        data={"labels": json.dumps(labels), **fields},
         timeout=SECONDS,
     )
     assert answer.status_code == 200, answer.text
@@ -78,7 +79,7 @@ def test_a_chip_may_hold_synonyms_and_words_a_sentence(visitor: Visitor, endpoin
     visitor.write(*labels)
     visitor.wait_for_mask(labels)
     sent: list[object] = ["sky", {"name": group, "any": ["lawn", "turf", "street"]}, "cottage", "other"]
-    plain = _mask(endpoint, [], labels=json.dumps(sent))
+    plain = _mask(endpoint, sent)
     assert [entry["name"] for entry in legend_of(plain)] == labels
     assert np.array_equal(visitor.canvas(), colours(plain))
     visitor.settled()
@@ -91,7 +92,7 @@ def test_a_chip_may_hold_synonyms_and_words_a_sentence(visitor: Visitor, endpoin
     field.fill("the red {}")
     visitor.wait_for_mask(labels, template="the red {}")
     visitor.page.get_by_text("The sentence needs {} once").wait_for(state="detached")
-    in_sentence = _mask(endpoint, [], labels=json.dumps(sent), template="the red {}")
+    in_sentence = _mask(endpoint, sent, template="the red {}")
     assert np.array_equal(visitor.canvas(), colours(in_sentence))
     assert in_sentence != plain
     visitor.page.reload()
