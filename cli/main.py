@@ -44,6 +44,7 @@ COMMANDS = {
     "stop": Command("cli.stop", "stop that server and everything it started"),
     "web": Command("cli.web", "serve the page, and the server if it is not up", "--port 9000"),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
+    "batch": Command("cli.batch", "segment very many images without a server", "plan photos/ -o photos.parquet"),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),
     "evaluate": Command("cli.evaluate", "measure accuracy at the endpoint", "ade20k --data data"),

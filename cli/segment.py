@@ -25,15 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("images", nargs="+", help="files, folders and all below them, patterns, or - (standard input)")
     parser.add_argument(
-        "--labels", type=_labels, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
+        "--labels", type=labels_of, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
     )
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="png", help="(default: %(default)s)")
     parser.add_argument(
         "--output", "-o", type=Path, default=Path("masks"), help="folder, or - for one result (default: %(default)s)"
     )
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
-    parser.add_argument("--threshold", type=_share, help="softmax below which a pixel stays unlabelled, 0 to 1")
-    parser.add_argument("--alpha", type=_share, help="strength of the colours in overlay and zip, 0 to 1")
+    parser.add_argument("--threshold", type=share_of, help="softmax below which a pixel stays unlabelled, 0 to 1")
+    parser.add_argument("--alpha", type=share_of, help="strength of the colours in overlay and zip, 0 to 1")
     parser.add_argument("--geometry", choices=("rle", "polygons", "label_studio"), help="outlines in json")
     parser.add_argument("--bands", help="which bands of the image are red, green and blue, such as 4,3,2")
     parser.add_argument("--range", help="which values of the image are black and white, such as 0,4095")
@@ -163,7 +163,12 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     )
 
 
-def _labels(text: str) -> list[str]:
+def labels_of(text: str) -> list[str]:
+    """The labels of an option's value: by commas, a JSON list, or @FILE.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
     try:
         if text.startswith("@"):
             return list(parse_labels(read_label_file(text[1:]), text[1:]))
@@ -175,7 +180,12 @@ def _labels(text: str) -> list[str]:
     return [str(label) for label in labels]
 
 
-def _share(text: str) -> float:
+def share_of(text: str) -> float:
+    """An option's value from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         number = float(text)
     except ValueError:
