@@ -35,22 +35,26 @@ class ShardActor:
     """A worker in a process of the cluster. Its counts are among Ray's metrics."""
 
     def __init__(self, spec: Spec) -> None:
-        self._worker = Worker(spec)
+        self._spec = spec
+        self._worker: Worker | None = None
         self._images = metrics.Counter("lseg_batch_images", "Images of shards that are done", ("status",))
         self._seconds = metrics.Counter("lseg_batch_seconds", "Seconds of work on shards", ("kind",))
 
-    def ready(self) -> str:
-        """The device, once the model is loaded."""
-        return self._worker.segmenter.device.name
+    def ready(self) -> None:
+        """Load the model: its errors are those of a task, which reach the driver as they are."""
+        self._worker = Worker(self._spec)
 
     def run(self, shard: int) -> Done | None:
         """As `Worker.run`."""
+        assert self._worker is not None
         done = self._worker.run(shard)
         if done is not None:
-            self._images.inc(done.ok, {"status": "ok"}) if done.ok else None
-            self._images.inc(done.failed, {"status": "failed"}) if done.failed else None
-            self._seconds.inc(done.seconds, {"kind": "all"})
-            self._seconds.inc(done.network_seconds, {"kind": "network"})
+            for status, count in (("ok", done.ok), ("failed", done.failed)):
+                if count:
+                    self._images.inc(count, {"status": status})
+            for kind, seconds in (("all", done.seconds), ("network", done.network_seconds)):
+                if seconds > 0:
+                    self._seconds.inc(seconds, {"kind": kind})
         return done
 
 
@@ -153,9 +157,6 @@ class _Driver:
         return done
 
     def _was_lost(self, slot: _Slot, error: Exception) -> None:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, Exception) and not isinstance(cause, exceptions.RayError):
-            raise cause
         with contextlib.suppress(Exception):
             ray.kill(slot.actor)
         reason = str(error).strip().splitlines()[0][:200]
@@ -166,9 +167,8 @@ class _Driver:
             logger.warning("an actor was lost while it loaded the model: %s", reason)
             return
         self._lost[slot.shard] += 1
-        logger.warning(
-            "shard %d lost its actor, %d of %d times: %s", slot.shard, self._lost[slot.shard], self._tries, reason
-        )
+        count = self._lost[slot.shard]
+        logger.warning("shard %d lost its actor, %d of %d times: %s", slot.shard, count, self._tries, reason)
         if count >= self._tries:
             raise BatchError(f"shard {slot.shard} lost {self._tries} actors, the last by: {reason}")
         self._left.append(slot.shard)

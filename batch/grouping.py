@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 from lseg_serve.batch.listing import Entry
@@ -16,11 +17,10 @@ def in_shards(entries: Iterable[Entry], images: int, sizes: Sizes | None = None)
     buckets.
     """
     buckets = make_buckets(sizes or Sizes())
+    bucket_of = functools.lru_cache(maxsize=4096)(functools.partial(choose_bucket, buckets))
     waiting: dict[Bucket | None, list[Entry]] = {}
     for entry in entries:
-        bucket = None
-        if entry.width and entry.height:
-            bucket = choose_bucket(buckets, entry.height, entry.width)
+        bucket = bucket_of(entry.height, entry.width) if entry.width and entry.height else None
         group = waiting.setdefault(bucket, [])
         group.append(entry)
         if len(group) == images:

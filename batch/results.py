@@ -105,14 +105,16 @@ def writing(masks: Path, status: Path, kind: str, about: Mapping[str, Any]) -> I
     """
     schema = RESULT[kind].with_metadata({KEY: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()})
     with (
-        _closed(pq.ParquetWriter(masks, schema, compression=_compression(kind))) as first,
-        _closed(pq.ParquetWriter(status, STATUS)) as second,
+        _open(masks, schema, _compression(kind)) as first,
+        _open(status, STATUS, "snappy") as second,
     ):
         yield Writer(first, second)
 
 
 @contextlib.contextmanager
-def _closed(writer: pq.ParquetWriter) -> Iterator[pq.ParquetWriter]:
+def _open(path: Path, schema: pa.Schema, compression: str) -> Iterator[pq.ParquetWriter]:
+    with refusing("results cannot be written"):
+        writer = pq.ParquetWriter(path, schema, compression=compression)
     try:
         yield writer
     finally:

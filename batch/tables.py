@@ -97,6 +97,8 @@ class ImageTable:
                 self._held = (group, column)
             value = self._held[1][row - int(self._starts[group])]
         content = value.as_py()
+        if isinstance(content, dict):
+            content = content["bytes"]
         if content is None:
             raise FileNotFoundError(f"row {row} is empty")
         return bytes(content)
