@@ -38,6 +38,7 @@ class Network:
             net.set_attention(attend)
         net.prepare_sizes((bucket.height, bucket.width) for bucket in shapes.image_buckets())  # on the host
         self.net = device.place(net).eval().requires_grad_(False)
+        device.tune(self.net)
         self.device, self.shapes = device, shapes
         self.usage = Usage()
         self._image = device.prepare(self._image_step)
