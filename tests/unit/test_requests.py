@@ -29,7 +29,7 @@ IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
 ACCEPTED_FIELDS = (
     "image, labels, template, format, mode, threshold, alpha, geometry, bands, range, container, points, dtype, preset,"
-    " flip, base_size, crop_size"
+    " scales, flip, base_size, crop_size"
 )
 Row = dict[str, object]
 
