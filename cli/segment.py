@@ -16,7 +16,17 @@ from lseg_serve.cli.segmentation.inputs import Source, find_sources
 from lseg_serve.cli.segmentation.record import Record
 from lseg_serve.cli.segmentation.work import EMBEDDINGS, SUFFIXES, Asking, Outcome, bytes_of, read, work
 from lseg_serve.client import ClientError
-from lseg_serve.labelsets import LabelFileError, LabelTextError, parse_labels, read_label_file, split_labels
+from lseg_serve.labelsets import (
+    LabelFileError,
+    LabelTextError,
+    TemplateError,
+    as_json,
+    label_of,
+    parse_labels,
+    read_label_file,
+    read_templates,
+    split_labels,
+)
 
 _STDOUT = Path("-")
 
@@ -25,15 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("images", nargs="+", help="files, folders and all below them, patterns, or - (standard input)")
     parser.add_argument(
-        "--labels", type=_labels, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
+<<<<<<< HEAD
+        "--labels", type=labels_of, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
+=======
+        "--labels", type=_labels, help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)"
+    )
+    parser.add_argument(
+        "--template",
+        type=_template,
+        help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the server\'s)',
+>>>>>>> main
     )
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="png", help="(default: %(default)s)")
     parser.add_argument(
         "--output", "-o", type=Path, default=Path("masks"), help="folder, or - for one result (default: %(default)s)"
     )
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
-    parser.add_argument("--threshold", type=_share, help="softmax below which a pixel stays unlabelled, 0 to 1")
-    parser.add_argument("--alpha", type=_share, help="strength of the colours in overlay and zip, 0 to 1")
+    parser.add_argument("--threshold", type=share_of, help="softmax below which a pixel stays unlabelled, 0 to 1")
+    parser.add_argument("--alpha", type=share_of, help="strength of the colours in overlay and zip, 0 to 1")
     parser.add_argument("--geometry", choices=("rle", "polygons", "label_studio"), help="outlines in json")
     parser.add_argument("--bands", help="which bands of the image are red, green and blue, such as 4,3,2")
     parser.add_argument("--range", help="which values of the image are black and white, such as 0,4095")
@@ -135,7 +154,7 @@ def _is_result(record: Record, source: Source) -> bool:
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a result depends on, beside the image."""
-    names = ("model", "labels", "mode", "threshold", "alpha", "geometry", "bands", "range")
+    names = ("model", "labels", "template", "mode", "threshold", "alpha", "geometry", "bands", "range")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
@@ -146,7 +165,7 @@ def _refuse_options_of_masks(arguments: argparse.Namespace) -> None:
         raise CommandError(
             Status.USAGE,
             f"--{given[0]} is given with --format {EMBEDDINGS}, which has no masks; accepted: another format, or with "
-            "this one --labels, --mode, --bands and --range",
+            "this one --labels, --template, --mode, --bands and --range",
         )
 
 
@@ -163,19 +182,43 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     )
 
 
-def _labels(text: str) -> list[str]:
+<<<<<<< HEAD
+def labels_of(text: str) -> list[str]:
+    """The labels of an option's value: by commas, a JSON list, or @FILE.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+=======
+def _labels(text: str) -> list[Any]:
+    """The labels as JSON holds them, for the request and for the record."""
+>>>>>>> main
     try:
         if text.startswith("@"):
-            return list(parse_labels(read_label_file(text[1:]), text[1:]))
-        labels = split_labels(text)
-    except (LabelTextError, LabelFileError) as error:
+            return list(map(as_json, parse_labels(read_label_file(text[1:]), text[1:])))
+        labels = [as_json(label_of(item)) for item in split_labels(text)]
+    except LabelFileError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    if not labels or not all(isinstance(label, str) and label for label in labels):
-        raise argparse.ArgumentTypeError(f"{text!r} holds an empty label, or none; accepted: texts")
-    return [str(label) for label in labels]
+    except LabelTextError as error:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: {error}") from error
+    if not labels:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no label; accepted: texts")
+    return labels
 
 
-def _share(text: str) -> float:
+def _template(text: str) -> list[str]:
+    try:
+        return list(read_templates(text))
+    except TemplateError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def share_of(text: str) -> float:
+    """An option's value from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         number = float(text)
     except ValueError:
