@@ -35,20 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("images", nargs="+", help="files, folders and all below them, patterns, or - (standard input)")
     parser.add_argument(
+<<<<<<< HEAD
+        "--labels", type=labels_of, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
+=======
         "--labels", type=_labels, help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)"
     )
     parser.add_argument(
         "--template",
         type=_template,
         help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the server\'s)',
+>>>>>>> main
     )
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="png", help="(default: %(default)s)")
     parser.add_argument(
         "--output", "-o", type=Path, default=Path("masks"), help="folder, or - for one result (default: %(default)s)"
     )
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the server's)")
-    parser.add_argument("--threshold", type=_share, help="softmax below which a pixel stays unlabelled, 0 to 1")
-    parser.add_argument("--alpha", type=_share, help="strength of the colours in overlay and zip, 0 to 1")
+    parser.add_argument("--threshold", type=share_of, help="softmax below which a pixel stays unlabelled, 0 to 1")
+    parser.add_argument("--alpha", type=share_of, help="strength of the colours in overlay and zip, 0 to 1")
     parser.add_argument("--geometry", choices=("rle", "polygons", "label_studio"), help="outlines in json")
     parser.add_argument("--bands", help="which bands of the image are red, green and blue, such as 4,3,2")
     parser.add_argument("--range", help="which values of the image are black and white, such as 0,4095")
@@ -178,8 +182,17 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     )
 
 
+<<<<<<< HEAD
+def labels_of(text: str) -> list[str]:
+    """The labels of an option's value: by commas, a JSON list, or @FILE.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+=======
 def _labels(text: str) -> list[Any]:
     """The labels as JSON holds them, for the request and for the record."""
+>>>>>>> main
     try:
         if text.startswith("@"):
             return list(map(as_json, parse_labels(read_label_file(text[1:]), text[1:])))
@@ -200,7 +213,12 @@ def _template(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _share(text: str) -> float:
+def share_of(text: str) -> float:
+    """An option's value from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         number = float(text)
     except ValueError:

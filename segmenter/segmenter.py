@@ -70,6 +70,7 @@ class Segmenter:
         label_embeddings: Tensor | None = None,
         manifest: dict[str, Any] | None = None,
         most_images: int | None = None,
+        keep_features: bool = True,
     ) -> None:
         self.config = config or Config()
         self.device = device or choose_device(self.config)
@@ -82,7 +83,8 @@ class Segmenter:
         self.manifest = manifest or {}
         self.text_cache = TextCache(self.network.encode, self.config.text_cache_size)
         # A device that compiles each shape would compile the cutting of a batch into its images as well.
-        limit = 0 if self.device.compiles_each_shape else self.config.feature_cache_megabytes * 1_000_000
+        kept = keep_features and not self.device.compiles_each_shape
+        limit = self.config.feature_cache_megabytes * 1_000_000 if kept else 0
         self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
             self.text_cache.pin(self._words(self.label_set), label_embeddings)
@@ -96,6 +98,8 @@ class Segmenter:
         config: Config | None = None,
         device: Device | None = None,
         most_images: int | None = None,
+        *,
+        keep_features: bool = True,
     ) -> Segmenter:
         """Load an exported model (.mar, .tar.gz or its folder), or a checkpoint as it is.
 
@@ -105,6 +109,8 @@ class Segmenter:
             device: where the network runs; None: what the configuration says.
             most_images: how many images `segment_batch` gets at most. Batches that so few never fill are not
                 prepared. None: any number.
+            keep_features: whether features of images are kept for the next look at them, as far as the configuration
+                says. Where each image comes once, that would cost time and memory for nothing.
 
         Raises:
             ArchiveError: no complete archive.
@@ -122,6 +128,7 @@ class Segmenter:
                 label_embeddings=model.label_embeddings,
                 manifest=model.manifest,
                 most_images=most_images,
+                keep_features=keep_features,
             )
         except BaseException:
             model.remove_copy()
