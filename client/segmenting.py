@@ -26,6 +26,8 @@ class Options(TypedDict, total=False):
     threshold: float | None  # 0..1
     alpha: float | None  # 0..1
     geometry: str | None  # "rle", "polygons" or "label_studio"
+    tolerance: float | None  # pixels, of polygons
+    parts: str | None  # "together" or "apart", in coco
     bands: Sequence[int] | str | None
     range: Sequence[float] | str | None
 

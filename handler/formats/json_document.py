@@ -9,13 +9,10 @@ import numpy as np
 
 from lseg_serve.handler.formats.colors import hex_color
 from lseg_serve.handler.formats.content import Content
-from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.outlines import check_edges, outline
 from lseg_serve.handler.formats.png import encode_png
 from lseg_serve.handler.formats.regions import Region, find_regions
-from lseg_serve.segmenter import UNLABELLED, Pixels, ResponseTooLargeError
-
-# The least that one change of label along a row adds to a response with outlines.
-_BYTES_PER_EDGE = 2
+from lseg_serve.segmenter import UNLABELLED, Pixels
 
 
 def encode_json(content: Content) -> bytes:
@@ -25,7 +22,7 @@ def encode_json(content: Content) -> bytes:
         ResponseTooLargeError: the outlines are so fine that TorchServe could not pass them on.
     """
     result, server = content.result, content.server
-    _check_edges(result.mask, server.max_response_bytes)
+    check_edges(result.mask, server.max_response_bytes)
     height, width = result.mask.shape
     unlabelled = int(np.count_nonzero(result.mask == UNLABELLED))
     regions = find_regions(result.mask, len(result.labels))
@@ -53,7 +50,6 @@ def _timings(content: Content) -> dict[str, object]:
 
 def _label_entry(content: Content, mask: Pixels, region: Region) -> dict[str, object]:
     result, index = content.result, region.index
-    encode_outline = ENCODER_BY_GEOMETRY[content.geometry]
     return {
         "index": index,
         "name": result.labels[index],
@@ -62,14 +58,5 @@ def _label_entry(content: Content, mask: Pixels, region: Region) -> dict[str, ob
         "share": region.area / result.mask.size,
         "mean_score": None if result.mean_scores is None else round(float(result.mean_scores[index]), 6),
         "box": region.box,
-        content.geometry: encode_outline(mask == index) if region.area else None,
+        content.geometry: outline(mask == index, content.geometry, content.tolerance) if region.area else None,
     }
-
-
-def _check_edges(mask: Pixels, max_bytes: int) -> None:
-    """Refuse outlines that are too fine for a response of `max_bytes`, before time is spent on them."""
-    edges = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
-    if edges * _BYTES_PER_EDGE > max_bytes:
-        raise ResponseTooLargeError(
-            f"the mask changes its label {edges} times along its rows, too often for outlines; use format png", "format"
-        )
