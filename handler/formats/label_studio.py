@@ -22,22 +22,27 @@ def label_studio_rle(pixels: Bits) -> list[int]:
     """
     flat = pixels.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths, values = _parts(np.diff(starts, append=flat.size) * _CHANNELS, flat[starts])
-    choices = np.searchsorted(1 << _RUN_BITS, lengths)
+    runs = np.diff(starts, append=flat.size) * _CHANNELS
+    lengths, of_run = _parts(runs)
+    values = flat[starts][of_run]
+    # By the length of the whole run, as the SDK chooses: what is left of a long one has the widest size, too.
+    choices = np.minimum(np.searchsorted(1 << _RUN_BITS, runs), len(_RUN_BITS) - 1)[of_run]
     sizes = _RUN_BITS[choices]
     codes = ((0b100 | choices) << sizes | lengths - 1) << _WORD_BITS | np.where(values, 255, 0)
+    # The last byte is filled with zeros; where there is nothing to fill, the SDK adds a whole one.
     head = f"{_CHANNELS * flat.size:032b}{_WORD_BITS - 1:05b}" + "".join(f"{size - 1:04b}" for size in _RUN_BITS)
     bits = np.concatenate([np.array(list(head), np.uint8), _bits(codes, 3 + sizes + _WORD_BITS)])
+    bits = np.pad(bits, (0, 8 - len(bits) % 8))
     packed: list[int] = np.packbits(bits).tolist()
     return packed
 
 
-def _parts(lengths: npt.NDArray[np.int64], values: Bits) -> tuple[npt.NDArray[np.int64], Bits]:
-    """Runs, each cut into parts that the widest run size can hold: whole ones first, then what is left."""
-    counts = -(-lengths // _LONGEST)
+def _parts(runs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Lengths of parts of `runs` that the widest run size can hold, whole ones first, and the run of each."""
+    counts = -(-runs // _LONGEST)
     parts = np.full(counts.sum(), _LONGEST)
-    parts[np.cumsum(counts) - 1] = lengths - (counts - 1) * _LONGEST
-    return parts, np.repeat(values, counts)
+    parts[np.cumsum(counts) - 1] = runs - (counts - 1) * _LONGEST
+    return parts, np.repeat(np.arange(len(runs)), counts)
 
 
 def _bits(codes: npt.NDArray[np.int64], widths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

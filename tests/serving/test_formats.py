@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -27,8 +28,8 @@ PHOTO = PROJECT / "demo" / "photos" / "cat.jpg"
 
 def _mask(url: str, image: Path, labels: str | None = None) -> npt.NDArray[np.uint8]:
     fields = {} if labels is None else {"labels": labels}
-    answer = requests.post(url, files={"image": image.read_bytes()}, data=fields, stream=True, timeout=120)
-    return np.asarray(Image.open(answer.raw))
+    answer = requests.post(url, files={"image": image.read_bytes()}, data=fields, timeout=120)
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def _decoded_label_studio(content: bytes) -> npt.NDArray[np.uint8]:
         length = read(run_sizes[read(2)]) + 1
         values.extend([read(word)] * length if repeats else [read(word) for _ in range(length)])
     assert len(values) == total
-    assert read.left < 8  # only what fills the last byte
+    assert 1 <= read.left <= 8  # only what fills the last byte, or a whole one, as the SDK has it
     return np.array(values, np.uint8)
 
 
@@ -124,6 +124,21 @@ def test_label_studio_reads_a_run_longer_than_one_block_holds() -> None:
     assert bits.size * 4 > 5 * 65_536
     pixels = _decoded_label_studio(bytes(label_studio_rle(bits))).reshape(*bits.shape, 4)
     np.testing.assert_array_equal(pixels[..., 3] == 255, bits)
+
+
+@pytest.mark.parametrize(
+    ("bits", "code"),
+    [
+        ([[1, 0], [0, 1]], [0, 0, 0, 16, 57, 27, 252, 127, 243, 128, 71, 254]),
+        ([[0, 0, 1]], [0, 0, 0, 12, 57, 27, 252, 224, 17, 255, 128]),
+        ([[1] * 16386 + [0]], [0, 1, 0, 12, 57, 27, 255, 255, 255, 255, 224, 0, 255, 241, 128, 0]),
+        ([[1] * 5], [0, 0, 0, 20, 57, 27, 254, 19, 255, 0]),
+    ],
+    ids=["corners", "a line", "what is left of a long run", "a whole number of bytes"],
+)
+def test_the_code_is_what_label_studios_sdk_writes(bits: list[list[int]], code: list[int]) -> None:
+    """Written by `brush.mask2rle` of label-studio-sdk 2.1.2."""
+    assert label_studio_rle(np.array(bits, dtype=bool)) == code
 
 
 @pytest.mark.parametrize("encode", [coco_rle, polygons, label_studio_rle])
