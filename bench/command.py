@@ -20,14 +20,17 @@ from lseg_serve.bench import (
     masks,
     operators,
     overhead,
+    overload,
     page,
     report,
     scenes,
+    soak,
 )
 from lseg_serve.bench.machine import Machine
 from lseg_serve.bench.origins import Origin, current_commit, save_origin
 from lseg_serve.bench.rows import RESULTS, Row, write_rows
 from lseg_serve.bench.setting import PROJECT, Setting
+from lseg_serve.bench.soak_samples import write_samples
 from lseg_serve.model.int8 import unavailable_reason
 
 
@@ -41,6 +44,9 @@ def measure(options: argparse.Namespace) -> Path | str | None:
         return None
     if options.measured == "operators":
         path = operators.measure(_setting(options), options.results)
+    elif options.measured == "soak":
+        with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
+            path = write_samples(soak.measure(Path(folder), options.minutes), options.results)
     else:
         with tempfile.TemporaryDirectory(prefix="lseg-bench-") as folder:
             rows = _rows(options, measured, Path(folder))
@@ -76,6 +82,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return endpoint.measure(_setting(options), folder, options.runs)
     if options.measured == "accurate":
         return endpoint.measure_accurate(_setting(options), folder)
+    if options.checkpoint is None:
+        return overload.measure(folder, options.seconds)
     return load.measure(_setting(options), folder, options.runs)
 
 
@@ -96,12 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "network": "the network alone, and new labels on an image whose features are cached",
         "endpoint": "fast mode at a real server: sizes, numbers of labels, cached and new ones",
         "accurate": "accurate mode at a real server, once",
-        "load": "workers and clients: throughput, memory, start-up",
+        "load": "1 to 64 clients, and twice what can be served; with a checkpoint, workers and clients instead",
         "operators": "where the network's time goes",
     }
     for name, what in full_size.items():
         command = commands.add_parser(name, help=what)
-        command.add_argument("checkpoint", type=Path, help="a full-size checkpoint, trained or random")
+        optional = "?" if name == "load" else None
+        command.add_argument("checkpoint", type=Path, nargs=optional, help="a full-size checkpoint, trained or random")
         command.add_argument(
             "--store",
             type=Path,
@@ -110,6 +119,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         command.add_argument("--runs", type=int, default=5)
         command.add_argument("--precisions", nargs="+", default=_precisions())
+        if name == "load":
+            command.add_argument("--seconds", type=float, default=60, help="of each step without a checkpoint")
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=_precisions())
@@ -128,5 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--runs", type=int, default=3)
     command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
     command.add_argument("--runs", type=int, default=20)
+    command = commands.add_parser("soak", help="mixed requests for hours: memory, handles and threads each minute")
+    command.add_argument("--minutes", type=float, default=60)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")

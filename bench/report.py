@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lseg_serve.bench.load_tables import clients_table, soak_table, workers_table
+from lseg_serve.bench.markdown import difference, ms, ms_of_few, ratio, share, table
 from lseg_serve.bench.origins import UNKNOWN, Origin, load_origins
 from lseg_serve.bench.rows import RESULTS, Row, read_rows
 from lseg_serve.bench.setting import PROJECT
+from lseg_serve.bench.soak_samples import read_samples
 
 PAGE = PROJECT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -64,7 +67,9 @@ def _tables(folder: Path) -> list[str]:
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
         ("Where the time of a request goes", ("overhead",), _stage_table(rows["overhead"])),
         ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
-        ("Several workers and clients", ("load",), _load_table(rows["load"])),
+        ("Several workers and clients", ("load",), workers_table(rows["load"])),
+        ("Clients, and more than can be served", ("load",), clients_table(rows["load"])),
+        ("Hours of mixed requests", ("soak",), soak_table(read_samples(folder))),
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
@@ -74,9 +79,9 @@ def _tables(folder: Path) -> list[str]:
         ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
     lines: list[str] = []
-    for title, names, table in sections:
-        if table:
-            lines += [f"### {title}{_of(origins, names)}", "", _provenance(origins, names), "", *table]
+    for title, names, shown in sections:
+        if shown:
+            lines += [f"### {title}{_of(origins, names)}", "", _provenance(origins, names), "", *shown]
     return lines
 
 
@@ -105,17 +110,17 @@ def _network_table(rows: Sequence[Row]) -> list[str]:
     body = [
         (
             row.path if row.scenario == "network" else f"{row.path}, 20 new labels, feature cache hit",
-            _ms(row.median_ms),
-            _ratio(row.ratio),
+            ms(row.median_ms),
+            ratio(row.ratio),
             "" if row.gflop is None else f"{row.gflop:.0f}",
             "" if row.roofline_ms is None or row.median_ms is None else f"{row.roofline_ms / row.median_ms:.0%}",
-            _difference(row.max_difference),
-            _share(row.agreement),
+            difference(row.max_difference),
+            share(row.agreement),
         )
         for row in rows
     ]
     head = ("network, 480x480, 20 labels", "ms", "times naive", "Gop", "of roofline", "max difference", "same label")
-    return _table(head, body)
+    return table(head, body)
 
 
 def _endpoint_table(rows: Sequence[Row]) -> list[str]:
@@ -126,17 +131,17 @@ def _endpoint_table(rows: Sequence[Row]) -> list[str]:
         found = {row.path: row for row in rows if _case(row) == case}
         mode, image, *_ = case
         cells = [f"{mode}, {image}, {_described(next(iter(found.values())))}"]
-        cells += [_ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
+        cells += [ms(found[path].median_ms) + _in_words(found[path]) if path in found else "" for path in paths]
         body.append(tuple(cells))
-    return _table(("endpoint, ms", *paths), body)
+    return table(("endpoint, ms", *paths), body)
 
 
 def _embeddings_table(rows: Sequence[Row]) -> list[str]:
     body = [
-        (row.note, _ms(row.median_ms), _ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
+        (row.note, ms(row.median_ms), ms(row.embed_ms), "" if row.response_mb is None else f"{row.response_mb:.3f}")
         for row in rows
     ]
-    return _table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
+    return table(("640x480, feature cache hit", "ms", "of these embed", "response, MB"), body)
 
 
 def _stage_table(rows: Sequence[Row]) -> list[str]:
@@ -149,9 +154,9 @@ def _stage_table(rows: Sequence[Row]) -> list[str]:
         rest = row.median_ms - sum(stage for stage in stages if stage is not None)
         name = f"{row.note or row.path}, {_described(row)}"
         cells = (*stages, rest, row.median_ms, row.overhead_ms)
-        body.append((name, *(_ms_of_few(cell) for cell in cells)))
+        body.append((name, *(ms_of_few(cell) for cell in cells)))
     head = ("ms, 640x480", "decode", "text", "network", "mask", "server and PNG", "total", "all but the network")
-    return _table(head, body)
+    return table(head, body)
 
 
 def _described(row: Row) -> str:
@@ -167,49 +172,18 @@ def _in_words(row: Row) -> str:
     return "" if row.path == "naive" or row.ratio is None else f" ({row.ratio:.2f}x)"
 
 
-def _load_table(rows: Sequence[Row]) -> list[str]:
-    body = [
-        (
-            row.path,
-            row.image,
-            str(row.workers),
-            str(row.clients),
-            "" if row.images_per_s is None else f"{row.images_per_s:.2f}",
-            f"{_ms(row.median_ms)} / {_ms(row.p90_ms)}",
-            "" if row.cpu_s is None else f"{row.cpu_s:.1f}",
-            "" if row.unique_mb is None else f"{row.unique_mb:.0f}",
-            "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
-            "" if row.ready_s is None else f"{row.ready_s:.0f}",
-        )
-        for row in rows
-    ]
-    head = (
-        "precision",
-        "image",
-        "workers",
-        "clients",
-        "images/s",
-        "ms, median / p90",
-        "CPU s per image",
-        "own MB of a worker at rest",
-        "peak MB",
-        "s until ready",
-    )
-    return _table(head, body)
-
-
 def _scenes_table(rows: Sequence[Row]) -> list[str]:
     body = [
         (
             row.path,
             "" if row.miou is None else f"{row.miou:.2f}",
-            _share(row.agreement),
-            _difference(row.max_difference),
+            share(row.agreement),
+            difference(row.max_difference),
         )
         for row in rows
     ]
     count = rows[0].image if rows else ""
-    return _table((f"bundled model, {count}", "mIoU, %", "same label as float32", "max difference"), body)
+    return table((f"bundled model, {count}", "mIoU, %", "same label as float32", "max difference"), body)
 
 
 def _decoding_table(rows: Sequence[Row]) -> list[str]:
@@ -217,13 +191,13 @@ def _decoding_table(rows: Sequence[Row]) -> list[str]:
         (
             f"{row.image}{', ' if row.note else ''}{row.note}",
             "Pillow" if row.path == "naive" else row.path,
-            _ms_of_few(row.median_ms),
-            _ratio(row.ratio),
-            _share(row.agreement),
+            ms_of_few(row.median_ms),
+            ratio(row.ratio),
+            share(row.agreement),
         )
         for row in rows
     ]
-    return _table(("image", "decoder", "ms", "times Pillow", "equal values"), body)
+    return table(("image", "decoder", "ms", "times Pillow", "equal values"), body)
 
 
 def _cost_table(rows: Sequence[Row]) -> list[str]:
@@ -238,7 +212,7 @@ def _cost_table(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.estimate_ms is not None and row.cpu_s is not None
     ]
-    return _table(("bundled model, one thread", "estimated s", "measured s", "estimate / measured"), body)
+    return table(("bundled model, one thread", "estimated s", "measured s", "estimate / measured"), body)
 
 
 def _masks_table(rows: Sequence[Row]) -> list[str]:
@@ -264,7 +238,7 @@ def _masks_table(rows: Sequence[Row]) -> list[str]:
         "as pixel by pixel",
         "max difference of means",
     )
-    return _table(header, body)
+    return table(header, body)
 
 
 def _kinds_table(rows: Sequence[Row]) -> list[str]:
@@ -276,12 +250,12 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
         served, pillows = found.get((kind, "served")), found.get((kind, "naive"))
         body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
     head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
-    return _table(head, body)
+    return table(head, body)
 
 
 def _page_table(rows: Sequence[Row]) -> list[str]:
-    body = [(f"{row.note}, {row.image}", _ms_of_few(row.median_ms), _ms_of_few(row.p90_ms)) for row in rows]
-    return _table(("page, bundled model", "ms, median", "ms, 9 of 10 within"), body)
+    body = [(f"{row.note}, {row.image}", ms_of_few(row.median_ms), ms_of_few(row.p90_ms)) for row in rows]
+    return table(("page, bundled model", "ms, median", "ms, 9 of 10 within"), body)
 
 
 def _per_megapixel(row: Row | None) -> tuple[str, str]:
@@ -291,31 +265,6 @@ def _per_megapixel(row: Row | None) -> tuple[str, str]:
     width, height = map(int, row.image.split("x"))
     megapixels = width * height / 1e6
     return f"{row.cpu_s / megapixels:.3f}", f"{row.peak_mb / megapixels:.1f}"
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in body]
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, ""] if lines else []
-
-
-def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}"
-
-
-def _ms_of_few(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
-
-
-def _difference(value: float | None) -> str:
-    return "" if value is None else f"{value:.1e}"
 
 
 def plotted(results: Path) -> dict[str, list[Row]]:

@@ -49,6 +49,15 @@ class Row:
     gflop: float | None = None  # counted, of one image
     roofline_ms: float | None = None  # the least time those take at the measured rate of matrix products
     estimate_ms: float | None = None  # of one thread's own time, before the request is computed
+    # Of clients by the clock.
+    seconds: float | None = None  # from the first request to the last answer
+    offered_per_s: float | None = None  # requests sent a second, whatever comes; None: clients wait for answers
+    p99_ms: float | None = None
+    slowest_ms: float | None = None
+    refused: int | None = None  # requests answered with 503 or 429
+    refusal_ms: float | None = None  # the slowest of those answers
+    wrong: int | None = None  # masks that were not the right one
+    failed: int | None = None  # requests with any other answer, or none
     note: str = ""
 
 
@@ -83,6 +92,6 @@ def _text(value: object) -> str:
 def _value(text: str, kind: object) -> Any:
     if kind is str:
         return text
-    if kind is int:
+    if kind is int or (kind == int | None and text):
         return int(text)
     return float(text) if text else None

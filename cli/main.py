@@ -43,6 +43,9 @@ COMMANDS = {
     "run": Command("cli.run", "the same in the foreground, as a container does, until it is told to end"),
     "stop": Command("cli.stop", "stop that server and everything it started"),
     "web": Command("cli.web", "serve the page, and the server if it is not up", "--port 9000"),
+    "label-studio": Command(
+        "cli.label_studio", "label images in Label Studio, as its ML backend", "--label-studio http://localhost:8200"
+    ),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),
@@ -105,7 +108,9 @@ class _Parser(argparse.ArgumentParser):
 def _run_group(parser: _Parser, commands: Mapping[str, Command], arguments: Sequence[str] | None) -> int:
     group = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND", title="commands")
     for name, command in commands.items():
-        group.add_parser(name, help=command.help, description=command.help.capitalize() + ".", command=command)
+        group.add_parser(
+            name, help=command.help, description=f"{command.help[:1].upper()}{command.help[1:]}.", command=command
+        )
     read = parser.parse_args(arguments)
     return _guarded(f"{parser.prog} {read.subcommand}", commands[read.subcommand], read, arguments)
 

@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 
+from lseg_serve.cli.listening import LOOPBACK, listener, port_number, require_extra, serve_app, url_of
 from lseg_serve.cli.manners import CommandError, Status, add_json, note, write
 from lseg_serve.cli.serve import add_run_folder, configuration, not_started, run_folder_of
 from lseg_serve.server import Addresses, LocalServer, ServerError
@@ -22,14 +22,13 @@ from lseg_serve.web import Endpoint, Settings, create_app
 _MODEL = "lseg"
 _DEFAULT_BYTES = 6_553_500  # TorchServe's, for both sizes
 _BUNDLED = ("weights/lseg-scenes.safetensors", "model-config.yaml", "labels.txt")
-_EXTRA = ("starlette", "uvicorn")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_REFUSED = "page not served"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8090, help="0: any that is free (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=8090, help="0: any that is free (default: %(default)s)")
     parser.add_argument(
         "--server",
         action="append",
@@ -53,13 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted, which is the end that is meant; then stop the server, if it was started for this."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
-        raise CommandError(
-            Status.FAULT, f"page not served: without {missing[0]}; install the extra: pip install 'lseg-serve[web]'"
-        )
-    with _listener(arguments.host, arguments.port) as listener, _settings(arguments) as settings:
-        _serve(listener, arguments, settings)
+    require_extra(_REFUSED)
+    with listener(arguments.host, arguments.port, _REFUSED) as one, _settings(arguments) as settings:
+        _serve(one, arguments, settings)
     return Status.OK
 
 
@@ -75,7 +70,7 @@ def _settings(arguments: argparse.Namespace) -> Iterator[Settings]:
             local, settings = _local(run_folder_of(arguments))
             started = local if _start(local, arguments.model_store) else None
         except (ServerError, OSError) as error:
-            raise not_started(error, "page not served") from error
+            raise not_started(error, _REFUSED) from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt("start interrupted") from None
         yield settings
@@ -87,50 +82,15 @@ def _settings(arguments: argparse.Namespace) -> Iterator[Settings]:
             started.stop()
 
 
-def _serve(listener: socket.socket, arguments: argparse.Namespace, settings: Settings) -> None:
-    import uvicorn  # of the extra
-
-    local = arguments.host in _LOOPBACK
-    hosts = frozenset({*_LOOPBACK, *arguments.allowed_host}) if local or arguments.allowed_host else None
+def _serve(one: socket.socket, arguments: argparse.Namespace, settings: Settings) -> None:
+    local = arguments.host in LOOPBACK
+    hosts = frozenset({*LOOPBACK, *arguments.allowed_host}) if local or arguments.allowed_host else None
     app = create_app(replace(settings, timeout_seconds=arguments.timeout, hosts=hosts))
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    url = url_of(one, arguments.host)
     # The socket listens already: a browser that is sent there now is answered.
-    document = {"url": url, "servers": [asdict(one) for one in settings.endpoints]}
+    document = {"url": url, "servers": [asdict(each) for each in settings.endpoints]}
     write(arguments, document, f"the page is at {url}/ (end with Ctrl-C)")
-    with suppress(KeyboardInterrupt):  # raised again by uvicorn, once it has ended by itself
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """A socket that listens there, taken before a server is started for nothing.
-
-    Raises:
-        CommandError: the address is taken, or none of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise CommandError(
-            Status.REFUSED,
-            f"page not served: {host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port",
-        ) from error
-    return listener
+    serve_app(app, one)
 
 
 def _local(run_folder: Path) -> tuple[LocalServer, Settings]:
@@ -182,12 +142,6 @@ def _endpoint(text: str) -> Endpoint:
         return Endpoint.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; accepted: 0 to 65535")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

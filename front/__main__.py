@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
     for one in fields(FrontSettings):
         default = None if one.default is MISSING else one.default
-        shown = MEANINGS[one.name] + ("" if default is None else f" (default: {default})")
+        shown = MEANINGS[one.name] + (f" (default: {default})" if default else "")
         config.add_argument(
             f"--{one.name.replace('_', '-')}",
             required=default is None, default=default, help=shown, metavar=KINDS[one.name][0],

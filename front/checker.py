@@ -52,6 +52,9 @@ def create_checker(keys: KeyFile, models: Models, version: str) -> Starlette:
     async def server(request: Request) -> Response:
         return _json({"name": "lseg-serve", "version": version, "extensions": list(_EXTENSIONS)})
 
+    async def listed(request: Request) -> Response:
+        return _json({"models": list(models.names)})
+
     async def model_ready(request: Request) -> Response:
         name, versions = await _versions(request)
         return _json({"name": name, "ready": bool(versions)}, 200 if versions else 503)
@@ -87,6 +90,7 @@ def create_checker(keys: KeyFile, models: Models, version: str) -> Starlette:
             Route("/check", check),
             Route("/", alive),
             Route("/ping", ready),
+            Route("/v1/models", listed),
             Route("/v1/models/{model}", model_ready),
             Route("/v2", server),
             Route("/v2/health/live", live),

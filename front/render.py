@@ -18,6 +18,7 @@ HEADER_FIELDS: Final = (
 _ADDRESS: Final = ("HOST:PORT", re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}"), "HOST:PORT")
 _NUMBER: Final = ("NUMBER", re.compile(r"[1-9][0-9]{0,8}"), "a whole number from 1 to 999999999")
 _PATH: Final = ("PATH", re.compile(r"/[A-Za-z0-9._/+@:=-]*"), "an absolute path of letters, digits and ._/+@:=-")
+_SWITCH: Final = ("on|off", re.compile("on|off"), "on, off")
 _USER: Final = ("USER", re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "the name of a user")
 
 
@@ -29,9 +30,10 @@ class SettingError(ValueError):
 class FrontSettings:
     """What the configuration depends on. Sizes are bytes."""
 
-    certificate: str
-    certificate_key: str
     folder: str
+    certificate: str = ""
+    certificate_key: str = ""
+    tls: str = "on"
     listen: str = "127.0.0.1:8443"
     server: str = "127.0.0.1:8080"
     checker: str = "127.0.0.1:8070"
@@ -50,9 +52,18 @@ class FrontSettings:
     error_log: str = "/dev/stderr"
 
     def __post_init__(self) -> None:
+        files = ("certificate", "certificate_key")
+        given = [name for name in files if getattr(self, name)]
+        if self.tls == "on" and len(given) < len(files):
+            missing = next(name for name in files if name not in given)
+            raise SettingError(f"{missing} is missing; accepted: a PEM file, or tls off behind a gateway that ends TLS")
+        if self.tls == "off" and given:
+            raise SettingError(f"{given[0]} is given, and tls is off; accepted: one of them")
         for one in fields(self):
             value = getattr(self, one.name)
             _, pattern, accepted = KINDS[one.name]
+            if value == one.default == "":
+                continue
             if not pattern.fullmatch(value):
                 raise SettingError(f"{one.name} is {value!r}; accepted: {accepted}")
 
@@ -63,13 +74,15 @@ KINDS: Final = {
     **dict.fromkeys(("max_body", "rate", "burst", "requests", "server_requests"), _NUMBER),
     **dict.fromkeys(("address_rate", "address_burst", "address_requests"), _NUMBER),
     **dict.fromkeys(("slow_seconds", "answer_seconds"), _NUMBER),
+    "tls": _SWITCH,
     "user": _USER,
 }
 # What each is, for the command line and docs/front.md.
 MEANINGS: Final = {
+    "folder": "for what nginx writes: bodies, answers, its process id",
     "certificate": "certificate and chain, a PEM file",
     "certificate_key": "its private key, a PEM file",
-    "folder": "for what nginx writes: bodies, answers, its process id",
+    "tls": "off where a gateway before this ends TLS, and nobody else reaches it; then there is no certificate",
     "listen": "where clients connect",
     "server": "TorchServe's inference address",
     "checker": "where `python -m front check` listens",
@@ -88,10 +101,15 @@ MEANINGS: Final = {
     "error_log": "nginx's own errors",
 }
 
+# Lines of the template that are there where clients connect by TLS.
+_OF_TLS: Final = re.compile(r"\{\{#tls\}\}\n(.*?)\{\{/tls\}\}\n", re.DOTALL)
+
 
 def render(settings: FrontSettings) -> str:
     """The configuration."""
     values = {one.name: str(getattr(settings, one.name)) for one in fields(settings)}
     headers = (f"proxy_set_header X-LSeg-{name} $http_x_lseg_{name};" for name in HEADER_FIELDS)
     values["fields"] = "\n".join(f"        {line}" for line in headers)
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], TEMPLATE.read_text(encoding="utf-8"))
+    values["ssl"] = " ssl" if settings.tls == "on" else ""
+    template = _OF_TLS.sub(r"\1" if settings.tls == "on" else "", TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)

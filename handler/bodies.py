@@ -55,14 +55,14 @@ def unpacked(body: object, headers: Mapping[str, str], most_bytes: int) -> objec
     return content
 
 
-def json_object(body: object, named_type: str) -> dict[str, object] | None:
+def json_object(body: object, named_type: str, accepted: str = _ACCEPTED) -> dict[str, object] | None:
     """The JSON object that `body` is; None where it is something else, such as an image.
 
     It is JSON if its media type `named_type` says so, by whatever name, or if it begins like an object. So `fetch` may
     send it as text/plain, and curl without a type.
 
     Raises:
-        InvalidRequestError: the body must be JSON, but is damaged or no object.
+        InvalidRequestError: the body must be JSON, but is damaged or no object; the message says what is `accepted`.
     """
     if isinstance(body, dict):
         return body
@@ -72,9 +72,9 @@ def json_object(body: object, named_type: str) -> dict[str, object] | None:
     if isinstance(body, bytes | bytearray) or (isinstance(body, str) and named_type != "application/json"):
         if not _JSON_TYPE.fullmatch(named_type) and not _begins_like_an_object(body):
             return None
-        document = _parsed(body)
+        document = _parsed(body, accepted)
     if not isinstance(document, dict):
-        raise InvalidRequestError(f"the body is JSON, but {kind_in_json(document)}; {_ACCEPTED}")
+        raise InvalidRequestError(f"the body is JSON, but {kind_in_json(document)}; {accepted}")
     return document
 
 
@@ -83,11 +83,11 @@ def _begins_like_an_object(body: bytes | bytearray | str) -> bool:
     return _OBJECT.match(beginning) is not None
 
 
-def _parsed(body: bytes | bytearray | str) -> object:
+def _parsed(body: bytes | bytearray | str, accepted: str) -> object:
     """JSON from text, or from bytes in UTF-8, UTF-16 or UTF-32, which `json` tells apart."""
     try:
         document: object = json.loads(body.removeprefix("\ufeff") if isinstance(body, str) else bytes(body))
     except (ValueError, RecursionError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise InvalidRequestError(f"the body is not valid JSON ({reason}); {_ACCEPTED}") from error
+        raise InvalidRequestError(f"the body is not valid JSON ({reason}); {accepted}") from error
     return document

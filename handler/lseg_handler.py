@@ -18,9 +18,10 @@ from lseg_serve.handler.bodies import MOST_BYTES
 from lseg_serve.handler.description import describe
 from lseg_serve.handler.limits import frontend_limit
 from lseg_serve.handler.metrics import DeviceMetrics
-from lseg_serve.handler.pipeline import Headers, Row, respond
+from lseg_serve.handler.pipeline import Headers, Row
 from lseg_serve.handler.process.ending import end_process_soon
 from lseg_serve.handler.process.tuning import ProcessTuning
+from lseg_serve.handler.protocols.responding import respond
 from lseg_serve.handler.repeated_fields import keep_repeated_fields
 from lseg_serve.handler.responses import Response, ServerInfo, error_response
 from lseg_serve.handler.watching.records import Record

@@ -69,7 +69,7 @@ def respond(
     """
     records = [Record() for _ in rows] if records is None else records
     prepared = [
-        _guarded(segmenter, _prepare, segmenter, row, header, server, record)
+        guarded(segmenter, _prepare, segmenter, row, header, server, record)
         for row, header, record in zip(rows, headers, records, strict=True)
     ]
     masks = iter(_segment(segmenter, [one for one in prepared if isinstance(one, Prepared)]))
@@ -105,7 +105,7 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInf
         mode=record.mode,
     )
     decode_seconds = time.perf_counter() - start
-    segmenter.check_cost(job)
+    segmenter.check_cost(job, record.images)
     return Prepared(record, request, job, decode_seconds)
 
 
@@ -116,7 +116,7 @@ def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInf
     image = _decoded(segmenter, request, record) if request.has_image else None
     decode_seconds = time.perf_counter() - start
     job = EmbedJob(image, text, request.points, request.embed_options)
-    check_embedding_bytes(segmenter.check_embedding(job), server)
+    check_embedding_bytes(record.images * segmenter.check_embedding(job, record.images), server)
     return Prepared(record, request, job, decode_seconds)
 
 
@@ -130,7 +130,7 @@ def _encoded(segmenter: Segmenter, request: Request, record: Record) -> EncodedL
 def _decoded(segmenter: Segmenter, request: Request, record: Record) -> Pixels:
     with record.step("decode"):
         reading = Reading(request.bands, request.range)
-        image = decode_image(request.image, segmenter.config.max_image_pixels, reading)
+        image = decode_image(request.image, max(1, segmenter.config.max_image_pixels // record.images), reading)
     record.height, record.width = image.shape[:2]
     return image
 
@@ -154,13 +154,13 @@ def _segment(segmenter: Segmenter, prepared: Sequence[Prepared]) -> list[Segment
 
 def _segment_alone(segmenter: Segmenter, record: Record, job: Job) -> Segmentation | SegmenterError:
     with record.step("segment"):
-        found = _guarded(segmenter, segmenter.segment_batch, [job])
+        found = guarded(segmenter, segmenter.segment_batch, [job])
     return found if isinstance(found, SegmenterError) else found[0]
 
 
 def _embed(segmenter: Segmenter, record: Record, job: EmbedJob) -> Embedding | SegmenterError:
     with record.step("embed"):
-        found = _guarded(segmenter, segmenter.embed_batch, [job])
+        found = guarded(segmenter, segmenter.embed_batch, [job])
     return found if isinstance(found, SegmenterError) else found[0]
 
 
@@ -178,9 +178,9 @@ def _response(
             record.bucket = str(timed.bucket)
             image = prepared.job.image
             assert image is not None  # a mask has one
-            response = _guarded(segmenter, make_response, prepared.request, image, timed, server)
+            response = guarded(segmenter, make_response, prepared.request, image, timed, server)
         else:
-            response = _guarded(segmenter, embedding_response, prepared.request, timed, server)
+            response = guarded(segmenter, embedding_response, prepared.request, timed, server)
     record.seconds = {**timed.seconds, "response": time.perf_counter() - start}
     return response
 
@@ -192,7 +192,7 @@ def _finished(record: Record, outcome: Response | SegmenterError) -> Response:
     return response
 
 
-def _guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
+def guarded(segmenter: Segmenter, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SegmenterError:
     """The result of `step`, or an error to respond with. For want of memory the step is tried once more.
 
     What the caches hold is worth less than a response, so they are emptied in between.

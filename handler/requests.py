@@ -16,6 +16,8 @@ from lseg_serve.handler.request_model import Request, asks_for_embeddings, label
 from lseg_serve.segmenter import InvalidImageError, InvalidOptionError, InvalidRequestError, UnsupportedImageError
 
 HEADER_PREFIX = "x-lseg-"
+# By which the front tells which protocol a request came by, from its address; it is no option.
+PROTOCOL_HEADER = f"{HEADER_PREFIX}protocol"
 # TorchServe's own names for the body, and what it adds on some routes.
 _BODY_FIELDS = ("body", "data")
 _IGNORED_FIELDS = ("model_name",)
@@ -50,6 +52,11 @@ def _utf8(value: str) -> str:
         return value
 
 
+def body_of(row: Mapping[str, object]) -> object:
+    """The body of a request in a row of TorchServe; None where it came as the fields of a form."""
+    return next((row[name] for name in _BODY_FIELDS if name in row), None)
+
+
 def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int = MOST_BYTES) -> Request:
     """The request in a row of TorchServe and its plain headers. A compressed body may unpack to `most_bytes`.
 
@@ -57,7 +64,9 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_by
         InvalidRequestError: what was sent cannot be understood; a subclass names the field.
     """
     named = {
-        name.removeprefix(HEADER_PREFIX): value for name, value in headers.items() if name.startswith(HEADER_PREFIX)
+        name.removeprefix(HEADER_PREFIX): value
+        for name, value in headers.items()
+        if name.startswith(HEADER_PREFIX) and name != PROTOCOL_HEADER
     }
     fields = _overridden(named, _fields(row, headers, most_bytes))
     accepted = {"format": _accepted(headers.get("accept", ""), FORMAT_OF_MEDIA_TYPE, "png")}
@@ -70,7 +79,7 @@ def parse_request(row: Mapping[str, object], headers: Mapping[str, str], most_by
 
 def _fields(row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int) -> dict[str, object]:
     """The named values of a request, the image among them, whichever way it came."""
-    body = unpacked(next((row[name] for name in _BODY_FIELDS if name in row), None), headers, most_bytes)
+    body = unpacked(body_of(row), headers, most_bytes)
     fields = {name: value for name, value in row.items() if name not in (*_BODY_FIELDS, *_IGNORED_FIELDS)}
     content_type = media_type(headers)
     if content_type == FORM and not labels_alone(fields):

@@ -33,7 +33,7 @@ _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "
 # The same limit holds for an error, which a header says again.
 _ERROR_HEADER_BYTES = 4_000
 # TorchServe's limit counts the headers and framing of a response, too; this much of it is kept for them.
-_FRAMING_BYTES = 64_000
+FRAMING_BYTES = 64_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def make_response(request: Request, image: Pixels, result: Segmentation, server:
     response_format = FORMAT_BY_NAME[request.format]
     options = {name: getattr(request, name) for name in ("alpha", "geometry", "tolerance", "parts")}
     body = response_format.encode(Content(image, result, server, **options))
-    accepted = server.max_response_bytes - _FRAMING_BYTES
+    accepted = server.max_response_bytes - FRAMING_BYTES
     if len(body) > accepted:
         raise ResponseTooLargeError(
             f"the response has {len(body)} bytes as {request.format}; accepted: up to {accepted} (max_response_size in "
@@ -84,7 +84,7 @@ def check_embedding_bytes(count: int, server: ServerInfo) -> None:
     Raises:
         ResponseTooLargeError: there are too many.
     """
-    accepted = server.max_response_bytes - _FRAMING_BYTES
+    accepted = server.max_response_bytes - FRAMING_BYTES
     if count > accepted:
         raise ResponseTooLargeError(
             f"the embeddings take {count} bytes; accepted: up to {accepted} (max_response_size in config.properties, "

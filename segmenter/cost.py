@@ -87,7 +87,7 @@ class CostModel:
         softmax = self.rates.softmax * pixels if work.softmax else 0
         return self.rates.network * seen + work.labels * (resized + softmax)
 
-    def check(self, work: Work, most: int) -> None:
+    def check(self, work: Work, most: float) -> None:
         """Refuse `work` if its estimate is above `most` seconds.
 
         Raises:
@@ -100,11 +100,11 @@ class CostModel:
         fitting = ", or ".join(self._fitting(work, most)) or "less than the network alone takes"
         raise RequestTooCostlyError(
             f"{work.width}x{work.height} pixels with {work.labels} labels take an estimated {seconds:.0f} s in "
-            f"{work.mode} mode ({times}); accepted: up to {most} s (max_request_seconds in model-config.yaml), as of "
+            f"{work.mode} mode ({times}); accepted: up to {most:g} s (max_request_seconds in model-config.yaml), as of "
             f"{fitting}"
         )
 
-    def check_passes(self, pixels: int, passes: int, most: int) -> None:
+    def check_passes(self, pixels: int, passes: int, most: float) -> None:
         """Refuse `passes` of the network over `pixels` pixels in all, if they take more than `most` seconds.
 
         Raises:
@@ -114,11 +114,11 @@ class CostModel:
         if seconds > most:
             raise RequestTooCostlyError(
                 f"the embeddings take {passes} passes of the network, an estimated {seconds:.0f} s; accepted: up to "
-                f"{most} s (max_request_seconds in model-config.yaml), with fewer scales, without flip, or with a "
+                f"{most:g} s (max_request_seconds in model-config.yaml), with fewer scales, without flip, or with a "
                 "smaller base_size"
             )
 
-    def _fitting(self, work: Work, most: int) -> list[str]:
+    def _fitting(self, work: Work, most: float) -> list[str]:
         """What would be accepted instead of `work`, in words; each alone is enough."""
         without_labels, without_pixels = self.seconds(replace(work, labels=0)), self._seconds(work, pixels=0)
         each_label = self.seconds(replace(work, labels=1)) - without_labels

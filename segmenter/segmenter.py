@@ -215,13 +215,13 @@ class Segmenter:
         self.check_embedding(job)
         return self.embed_batch([job])[0]
 
-    def check_embedding(self, job: EmbedJob) -> int:
-        """The bytes that the embeddings of `job` will take, once it is checked.
+    def check_embedding(self, job: EmbedJob, share: int = 1) -> int:
+        """The bytes that the embeddings of `job` will take, once it is checked. Seconds as in `check_cost`.
 
         Raises:
             InvalidRequestError: what is not accepted, or would take longer than `max_request_seconds`.
         """
-        return self.embedder.check(job, self.costs)
+        return self.embedder.check(job, self.costs, share)
 
     def embed_batch(self, jobs: Sequence[EmbedJob]) -> list[Embedding]:
         """The embeddings that each job asks for, one job after the other.
@@ -238,8 +238,12 @@ class Segmenter:
         ((_, features),) = self._batches.features([Task(Job(image), none)], bucket)
         return self.device.to_host(features)[0]
 
-    def check_cost(self, job: Job) -> None:
+    def check_cost(self, job: Job, share: int = 1) -> None:
         """Refuse a job that would take longer than `max_request_seconds`. Before `warm_up` nothing is refused.
+
+        Args:
+            job: the job.
+            share: how many jobs there are in the request that it is of. Each may take its share of the seconds.
 
         Raises:
             RequestTooCostlyError: it would.
@@ -251,7 +255,7 @@ class Segmenter:
         count = len(self.label_set if labels is None else labels)
         height, width = job.image.shape[:2]
         work = Work(height, width, count, job.mode, softmax=job.with_scores or job.threshold > 0)
-        self.costs.check(work, most)
+        self.costs.check(work, most / share)
 
     @torch.no_grad()
     def segment_batch(self, jobs: Sequence[Job]) -> list[Segmentation]:

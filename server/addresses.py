@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
 from lseg_serve.server.errors import ServerError
@@ -66,6 +67,15 @@ class Addresses:
     def on_loopback(cls, *ports: int) -> Addresses:
         """Five ports of loopback, in the order of the fields."""
         return cls(*(Address(port) for port in ports))
+
+    @classmethod
+    def free(cls) -> Addresses:
+        """Five ports of loopback that nothing listens on."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(5)]
+            for one in sockets:
+                one.bind((_LOOPBACK, 0))
+            return cls.on_loopback(*(one.getsockname()[1] for one in sockets))
 
     @classmethod
     def configured(cls, settings: Settings) -> Addresses:

@@ -41,6 +41,20 @@ def check_archive(store: Path, name: str) -> None:
         raise ServerError(f"{path} is no archive of a model: it has no {_MANIFEST}; {_EXPORT}")
 
 
+def unpacked_bytes(store: Path, name: str) -> int:
+    """What the archive takes on the disk once TorchServe has unpacked it; it links a folder, and that takes nothing.
+
+    Of a .tar.gz it is the size of the file, which is less, because the true one would take reading all of it.
+    """
+    path = store / name
+    if "://" in name or not path.is_file():
+        return 0
+    if path.name.endswith(".tar.gz"):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
 def fault_of(store: Path, name: str) -> str | None:
     """What is damaged inside an archive, by reading all of it; None if nothing is, or it is not a .mar."""
     path = store / name

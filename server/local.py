@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from lseg_serve.server import processes
 from lseg_serve.server.addresses import Addresses
-from lseg_serve.server.archives import check_archive, fault_of
+from lseg_serve.server.archives import check_archive, fault_of, unpacked_bytes
 from lseg_serve.server.environment import PROJECT, check_socket_path, environment_of, log_options
 from lseg_serve.server.errors import ServerError
 from lseg_serve.server.logs import CONSOLE, Logs
@@ -26,6 +26,8 @@ from lseg_serve.server.settings import Settings
 
 _POLL_SECONDS = 0.25
 _LOCK = "start.lock"
+# On the disk, besides the unpacked archives: TorchServe's process id, sockets, and the first logs.
+_ROOM_BYTES = 8_000_000
 # A Gaudi may compile for half an hour. TorchServe ends a worker that loads for longer than startupTimeout, which shows.
 _PATIENCE_SECONDS = 3600
 
@@ -77,8 +79,8 @@ class LocalServer:
 
         Raises:
             ServerError: the server runs already or is being started, something else listens on one of its ports, the
-                run folder cannot be written to or its path is too long for sockets, an archive is missing or damaged,
-                or TorchServe refuses what it is given.
+                run folder cannot be written to, is on a full disk or has too long a path for sockets, an archive is
+                missing or damaged, or TorchServe refuses what it is given.
             FileNotFoundError: there is no Java.
         """
         with self._alone():
@@ -148,11 +150,13 @@ class LocalServer:
     def _start(self, model_store: Path, models: Sequence[str]) -> None:
         if self.process() is not None:
             raise ServerError(f"a server runs already from {self.run_folder}; stop it first")
-        for model in models:
-            check_archive(model_store, model.partition("=")[2] or model)
+        archives = [model.partition("=")[2] or model for model in models]
+        for archive in archives:
+            check_archive(model_store, archive)
         self._check_addresses_count()
         self.addresses.check_free()
         self.stop()  # what a killed server left
+        self._check_room(sum(unpacked_bytes(model_store, archive) for archive in archives))
         processes.forget(self.temporary)
         Logs(self.logs).clear()
         command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(self.config)]
@@ -187,6 +191,15 @@ class LocalServer:
                 f"the run folder {self.run_folder} cannot be written to ({error}); "
                 "accepted: --run-folder with a folder that this user may write to"
             ) from error
+
+    def _check_room(self, needed: int) -> None:
+        """Refuse a disk that is too full. TorchServe starts there, cannot write its process id, and is lost."""
+        needed, free = needed + _ROOM_BYTES, shutil.disk_usage(self.temporary).free
+        if free < needed:
+            raise ServerError(
+                f"the disk of {self.run_folder} has {free / 1e6:.0f} MB left; accepted: at least "
+                f"{needed / 1e6:.0f} MB, for the unpacked archive and the first logs, or --run-folder on another disk"
+            )
 
     def _not_registered(self, model: str, process: psutil.Process) -> ServerError:
         """The error for a server that came up without its model: it passes over archives that it cannot read."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,7 @@ class Record:
     client_id: str | None = None  # the X-Request-Id that came with the request
     trace: Mapping[str, str] = field(default_factory=dict)  # its traceparent and tracestate
     batch: int = 1  # requests that came together
+    images: int = 1  # in the request that this is of; the limits of one image are shared among them
     start: float = field(default_factory=time.time)  # seconds since 1970: the worker got it
     end: float = 0.0  # the response is made
     steps: list[Step] = field(default_factory=list)
@@ -74,6 +75,21 @@ class Record:
         self.steps = [step for step in self.steps if step.name != name]
         self.steps.append(Step(name, start, time.time()))
 
+    def gather(self, parts: Sequence[Record]) -> None:
+        """Take over what is known of the images of this request: the sums of their times, the sizes of the first."""
+        first = parts[0]
+        self.format, self.mode, self.labels = first.format, first.mode, first.labels
+        self.height, self.width, self.bucket = first.height, first.width, first.bucket
+        steps: dict[str, Step] = {}
+        for part in parts:
+            for stage, seconds in part.seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+            for step in part.steps:
+                known = steps.get(step.name, step)
+                steps[step.name] = Step(step.name, min(known.start, step.start), max(known.end, step.end))
+        self.steps = list(steps.values())
+        self.images = len(parts)
+
     def finish(self, status: int, error: str | None) -> None:
         """Note the outcome: the HTTP status, and the type of the error if it is one."""
         self.status, self.error, self.end = status, error, time.time()
@@ -88,6 +104,7 @@ class Record:
             "milliseconds": round((self.end - self.start) * 1000, 3),
             "stages": {stage: round(seconds * 1000, 3) for stage, seconds in self.seconds.items()},
             "batch": self.batch,
+            "images": self.images if self.images > 1 else None,
             "format": self.format,
             "mode": self.mode,
             "labels": self.labels,

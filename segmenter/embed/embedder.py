@@ -99,13 +99,13 @@ class Embedder:
         self._network, self._shapes, self._config = network, shapes, config
         self._head, self._features, self._labels = head, features, labels
 
-    def check(self, job: EmbedJob, costs: CostModel | None) -> int:
-        """The bytes that the embeddings of `job` will take, once it is checked.
+    def check(self, job: EmbedJob, costs: CostModel | None, share: int = 1) -> int:
+        """The bytes that the embeddings of `job`, one of `share` in its request, will take, once it is checked.
 
         Raises:
             InvalidRequestError: what is not accepted, or would take longer than `max_request_seconds`.
         """
-        plan, most = self.plan(job), self._config.max_request_seconds
+        plan, most = self.plan(job), self._config.max_request_seconds / share
         if plan is None:
             return 0
         if costs is not None and most:

@@ -43,6 +43,14 @@ def front(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
+def plain_front(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """The same without TLS, as behind a gateway that ends it."""
+    generous = {"rate": "1000", "burst": "1000", "address_rate": "1000", "address_burst": "1000"}
+    with fronting(tmp_path_factory.mktemp("plain-front"), server, tls="off", **generous) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
 def picture() -> bytes:
     """A PNG of 96x64 pixels."""
     return encoded(gradient(64, 96))

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.conftest import PROJECT
+from tests.fuzz.rpc import fuzz_rpc
 from tests.fuzz.run import Report, fuzz
 from tests.fuzz.sending import Target
 from tests.fuzz.watching import State, state_of
@@ -29,24 +30,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first request (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=4, help="at a time (default: %(default)s)")
-    parser.add_argument("--past-the-front", action="store_true", help="to TorchServe itself, not through nginx")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--past-the-front", action="store_true", help="to TorchServe itself, not through nginx")
+    way.add_argument("--grpc", action="store_true", help="to TorchServe's gRPC port, which the front does not offer")
     parser.add_argument("--archive", type=Path, help="(default: the bundled model, exported anew)")
     options = parser.parse_args()
-    if NOT_POSSIBLE is not None and not options.past_the_front:
-        print(f"{NOT_POSSIBLE}; accepted: --past-the-front", file=sys.stderr)
+    through_front = not (options.past_the_front or options.grpc)
+    if NOT_POSSIBLE is not None and through_front:
+        print(f"{NOT_POSSIBLE}; accepted: --past-the-front, --grpc", file=sys.stderr)
         return 1
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(running(options.archive or _exported(folder), folder / "server"))
         target = Target("127.0.0.1", server.addresses.inference.port)
-        if not options.past_the_front:
+        if through_front:
             generous = dict.fromkeys(("rate", "burst", "address_rate", "address_burst"), "100000")
             front = stack.enter_context(fronting(folder / "front", server, **generous))
             target = Target("127.0.0.1", front.port, front.key, front.context)
         states, report, start = [state_of(server)], Report(), time.monotonic()
         for first in range(options.first, options.first + options.requests, _PIECE):
             last = min(first + _PIECE, options.first + options.requests)
-            part = fuzz(target, ((options.seed, number) for number in range(first, last)), options.clients)
+            cases = [(options.seed, number) for number in range(first, last)]
+            if options.grpc:
+                part = fuzz_rpc(server.addresses.grpc_inference.port, cases, options.clients)
+            else:
+                part = fuzz(target, cases, options.clients)
             report.statuses += part.statuses
             report.faults += part.faults
             states.append(state_of(server))

@@ -104,35 +104,37 @@ def hostile(seed: int, number: int) -> Hostile:
     return rng.choices(_FAMILIES, [30, 20, 20, 15, 10, 10])[0](rng)
 
 
-def _image(rng: random.Random) -> bytes:
+def image(rng: random.Random) -> bytes:
+    """A file of any kind, most often damaged."""
     files = corpus()
     name = rng.choice(list(files))
     return damaged(rng, name, files[name], list(files.values())) if rng.random() < 0.9 else files[name]
 
 
-def _options(rng: random.Random, most: int) -> dict[str, str]:
-    options = {"labels": "sky,tree"} if rng.random() < 0.7 else {}
+def options(rng: random.Random, most: int) -> dict[str, str]:
+    """Fields of a request, `most` of them and labels, with good and bad values."""
+    chosen = {"labels": "sky,tree"} if rng.random() < 0.7 else {}
     for name in rng.sample(list(_VALUES), rng.randint(0, most)):
-        options[name] = rng.choice(_VALUES[name])
-    if options.get("mode") == "accurate" and rng.random() < 0.9:
-        del options["mode"]  # it takes long, and few of it say as much as many
-    return options
+        chosen[name] = rng.choice(_VALUES[name])
+    if chosen.get("mode") == "accurate" and rng.random() < 0.9:
+        del chosen["mode"]  # it takes long, and few of it say as much as many
+    return chosen
 
 
 def _body(rng: random.Random) -> Hostile:
     headers = [("Content-Type", rng.choice(_TYPES) if rng.random() < 0.3 else "image/png")]
-    headers += [(f"X-LSeg-{name}", value) for name, value in _options(rng, 2).items()]
+    headers += [(f"X-LSeg-{name}", value) for name, value in options(rng, 2).items()]
     return Hostile(
-        "body", "/predictions/lseg", _image(rng), headers, framing=rng.choice(("length", "length", "chunked"))
+        "body", "/predictions/lseg", image(rng), headers, framing=rng.choice(("length", "length", "chunked"))
     )
 
 
 def _form(rng: random.Random) -> Hostile:
     boundary = rng.choice(("b", "----x", "a" * 70, "a" * 200, "--", "b b"))
     fields: list[tuple[str, bytes, str]] = [
-        ("image", _image(rng), rng.choice(('; filename="a.png"', "", '; filename="../../x"')))
+        ("image", image(rng), rng.choice(('; filename="a.png"', "", '; filename="../../x"')))
     ]
-    fields += [(name, value.encode("utf-8", "surrogatepass"), "") for name, value in _options(rng, 3).items()]
+    fields += [(name, value.encode("utf-8", "surrogatepass"), "") for name, value in options(rng, 3).items()]
     if rng.random() < 0.2:
         fields.append(rng.choice(fields))
     rng.shuffle(fields)
@@ -158,9 +160,9 @@ def _form(rng: random.Random) -> Hostile:
 
 
 def _document(rng: random.Random) -> dict[str, Any]:
-    image = base64.b64encode(_image(rng)).decode()
+    encoded = base64.b64encode(image(rng)).decode()
     document: dict[str, Any] = {
-        "image": rng.choice((image, f"data:image/png;base64,{image}", image[:-1], image.replace("A", "-")))
+        "image": rng.choice((encoded, f"data:image/png;base64,{encoded}", encoded[:-1], encoded.replace("A", "-")))
     }
     document["labels"] = rng.choice((["sky", "tree"], "sky,tree", *_JSON_VALUES))
     for name in rng.sample(list(_VALUES), rng.randint(0, 3)):
@@ -197,14 +199,14 @@ def _json(rng: random.Random) -> Hostile:
 
 def _protocol(rng: random.Random) -> Hostile:
     """Bodies of the protocols v1 and v2, whether or not this server speaks them."""
-    image = base64.b64encode(_image(rng)).decode()
+    encoded = base64.b64encode(image(rng)).decode()
     if rng.random() < 0.4:
         instances = rng.choice(
-            ([image], [{"b64": image}], [{"image": {"b64": image}, "labels": ["sky"]}] * 3, *_JSON_VALUES)
+            ([encoded], [{"b64": encoded}], [{"image": {"b64": encoded}, "labels": ["sky"]}] * 3, *_JSON_VALUES)
         )
         body = _json_bytes(rng, {"instances": instances})
         return Hostile("v1", "/v1/models/lseg:predict", body, [("Content-Type", "application/json")])
-    tensor: dict[str, Any] = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [image]}
+    tensor: dict[str, Any] = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [encoded]}
     if rng.random() < 0.5:
         tensor[rng.choice(("name", "datatype", "shape", "data"))] = rng.choice(
             (*_JSON_VALUES, [-1], [2**40, 2], "UINT8", "FP64")
@@ -218,7 +220,7 @@ def _protocol(rng: random.Random) -> Hostile:
     headers = [("Content-Type", "application/json")] if rng.random() < 0.7 else []
     body = _json_bytes(rng, document)
     if rng.random() < 0.4:
-        raw = _image(rng)
+        raw = image(rng)
         tensor.pop("data", None)
         tensor["parameters"] = {"binary_data_size": rng.choice((len(raw) + 4, 0, -1, 2**40))}
         head = _json_bytes(rng, {"inputs": [tensor]})

@@ -16,9 +16,9 @@ SEEDS = Path(__file__).with_name("seeds.txt")
 
 @dataclass
 class Report:
-    """How many requests of each family had which status, and those at fault by seed and number."""
+    """How many requests of each family had which status, in a word, and those at fault by seed and number."""
 
-    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -29,7 +29,7 @@ class Report:
         """The report, for people."""
         for family in sorted({family for family, _ in self.statuses}):
             counts = sorted((status, count) for (own, status), count in self.statuses.items() if own == family)
-            yield f"{family:8} " + ", ".join(f"{count} x {status or 'closed'}" for status, count in counts)
+            yield f"{family:8} " + ", ".join(f"{count} x {status}" for status, count in counts)
         yield f"{self.requests} requests, {len(self.faults)} faults"
         yield from self.faults[:50]
 
@@ -48,7 +48,7 @@ def fuzz(target: Target, cases: Iterable[tuple[int, int]], clients: int = 4) -> 
 
     with ThreadPoolExecutor(clients) as pool:
         for (seed, number), family, verdict in pool.map(one, cases):
-            report.statuses[family, verdict.status] += 1
+            report.statuses[family, str(verdict.status or "closed")] += 1
             if verdict.fault is not None:
                 report.faults.append(f"{seed}:{number} ({family}) {verdict.fault}")
     return report

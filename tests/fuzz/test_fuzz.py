@@ -11,6 +11,7 @@ import requests
 from lseg_serve.server import LocalServer
 from tests.fuzz.hostile import Hostile, hostile
 from tests.fuzz.images import corpus
+from tests.fuzz.rpc import fuzz_rpc, hostile_call
 from tests.fuzz.run import fuzz, kept_cases
 from tests.fuzz.sending import Target, judged
 from tests.fuzz.watching import state_of
@@ -60,9 +61,18 @@ def test_through_the_front(server: LocalServer, tmp_path: Path) -> None:
     assert state_of(server).workers == before.workers
 
 
+def test_over_grpc(server: LocalServer) -> None:
+    before = state_of(server)
+    report = fuzz_rpc(server.addresses.grpc_inference.port, [(SEED, number) for number in range(200)])
+    assert not report.faults
+    assert report.statuses["grpc", "OK"] > 20, "what is damaged was good"
+    assert state_of(server).workers == before.workers
+
+
 def test_a_request_is_made_again_from_its_numbers() -> None:
     assert [hostile(3, number) for number in range(50)] == [hostile(3, number) for number in range(50)]
     assert len({hostile(3, number).body for number in range(50)}) > 30
+    assert [hostile_call(3, number) for number in range(50)] == [hostile_call(3, number) for number in range(50)]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,38 +11,26 @@ from pathlib import Path
 
 import requests
 
-from lseg_serve.front.keys import add_key
-from lseg_serve.front.render import FrontSettings, render
+from lseg_serve.front.local import LocalFront, missing_program, started
 from lseg_serve.server import LocalServer
-from tests.conftest import PROJECT
-from tests.support.waiting import eventually
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/sbin")
-NOT_POSSIBLE = next(
-    (
-        f"no {name} on this machine"
-        for name, path in (("nginx", NGINX), ("openssl", shutil.which("openssl")))
-        if not path
-    ),
-    None,
-)
+NOT_POSSIBLE = missing_program()
 
 
 @dataclass
-class Front:
-    """A front that runs."""
+class Front(LocalFront):
+    """A front that runs, and ways to reach it."""
 
-    port: int
-    folder: Path
-    key: str
-    certificate: Path
-    keys: Path
-    checker: subprocess.Popen[bytes]
     context: ssl.SSLContext = field(repr=False)
+
+    @classmethod
+    def of(cls, front: LocalFront) -> Front:
+        """`front`, for a client that trusts its certificate."""
+        return cls(**vars(front), context=ssl.create_default_context(cafile=str(front.certificate)))
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -94,71 +77,12 @@ def received(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @contextmanager
 def fronting(folder: Path, server: LocalServer, **settings: str) -> Iterator[Front]:
     """A front before `server` with these settings, and otherwise those that it ships with."""
-    assert NGINX is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    certificate, private = _certificate(folder)
-    keys, port, check_port = folder / "keys", free_port(), free_port()
-    key = add_key(keys, "tests")
-    of_this_place = {
-        "certificate": str(certificate),
-        "certificate_key": str(private),
-        "folder": str(folder),
-        "listen": f"127.0.0.1:{port}",
-        "server": f"127.0.0.1:{server.addresses.inference.port}",
-        "checker": f"127.0.0.1:{check_port}",
-        "access_log": str(folder / "access.log"),
-        "error_log": str(folder / "error.log"),
-        "user": pwd.getpwuid(os.getuid()).pw_name,
-    }
-    config = folder / "nginx.conf"
-    config.write_text(render(FrontSettings(**{**of_this_place, **settings})))
-    command = [sys.executable, "-m", "front", "check", "--keys", str(keys), "--port", str(check_port)]
-    command += ["--management-url", server.addresses.management_url]
-    checker = subprocess.Popen(command, cwd=PROJECT)
-    nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"])
-    front = Front(port, folder, key, certificate, keys, checker, ssl.create_default_context(cafile=str(certificate)))
-    try:
-        assert eventually(lambda: _answers(port) and _answers(check_port), 30), "the front does not start"
-        yield front
-    finally:
-        for process in (nginx, checker):
-            process.terminate()
-            process.wait(30)
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, private = folder / "certificate.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*command, "-keyout", str(private), "-out", str(certificate)], check=True, capture_output=True)
-    return certificate, private
-
-
-def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
+    inference = f"127.0.0.1:{server.addresses.inference.port}"
+    with started(folder, inference, server.addresses.management_url, **settings) as front:
+        yield Front.of(front)
 
 
 class From(requests.adapters.HTTPAdapter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import fields
@@ -91,7 +92,23 @@ def test_the_template_is_filled_and_has_every_setting() -> None:
     names = {one.name for one in fields(FrontSettings)}
     assert names == set(KINDS) == set(MEANINGS)
     for name in names:
-        assert f"{{{{{name}}}}}" in (PROJECT / "front" / "nginx.conf.template").read_text(), name
+        assert re.search(rf"\{{\{{#?{name}\}}\}}", (PROJECT / "front" / "nginx.conf.template").read_text()), name
+
+
+def test_without_tls_nothing_of_it_is_left_and_it_has_to_be_asked_for() -> None:
+    text = render(FrontSettings(folder="/run/front", tls="off", listen="0.0.0.0:8000"))
+    assert "listen 0.0.0.0:8000 backlog" in text
+    assert "ssl" not in text
+    assert "Strict-Transport-Security" not in text
+    assert "{{" not in text
+    with_tls = render(FrontSettings(**PLACE, listen="0.0.0.0:8000"))
+    assert set(text.splitlines()) - set(with_tls.splitlines()) == {"        listen 0.0.0.0:8000 backlog=1024;"}
+    with pytest.raises(SettingError, match="certificate is missing; accepted: "):
+        FrontSettings(folder="/run/front")
+    with pytest.raises(SettingError, match="certificate_key is missing; accepted: "):
+        FrontSettings(folder="/run/front", certificate="/c.pem")
+    with pytest.raises(SettingError, match="certificate is given, and tls is off; accepted: "):
+        FrontSettings(**PLACE, tls="off")
 
 
 def test_every_option_of_a_request_passes_as_a_header() -> None:
@@ -109,6 +126,7 @@ def test_every_option_of_a_request_passes_as_a_header() -> None:
         ("rate", "0"),
         ("rate", "1.5"),
         ("user", "root;"),
+        ("tls", "no"),
         ("access_log", "/a\n"),
     ],
 )
@@ -172,6 +190,7 @@ def test_a_model_without_a_ready_worker_is_not_ready(checker: str, workers: list
         assert (answer.status_code, answer.json()) == (503, {"name": "lseg", "ready": False})
     answer = requests.get(f"{checker}/v2/models/lseg", timeout=10)
     assert (answer.status_code, answer.json()) == (503, {"error": "the model lseg is loading"})
+    assert requests.get(f"{checker}/v1/models", timeout=10).json() == {"models": ["lseg", "absent"]}
     assert requests.get(f"{checker}/v2/health/ready", timeout=10).status_code == 503
 
 

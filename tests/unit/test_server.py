@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from lseg_serve.server import Address, Addresses, LocalServer, ServerError
-from lseg_serve.server.archives import check_archive, fault_of
+from lseg_serve.server.archives import check_archive, fault_of, unpacked_bytes
 from lseg_serve.server.environment import log_options
 from lseg_serve.server.logs import Logs, last_error
 from lseg_serve.server.settings import Settings
@@ -140,6 +140,18 @@ def test_whole_archives_pass(tmp_path: Path) -> None:
     for name in ("whole.mar", "folder", "packed.tar.gz", str(tmp_path / "whole.mar"), "https://example.org/x.mar"):
         check_archive(tmp_path, name)
     assert fault_of(tmp_path, "whole.mar") is None
+
+
+def test_what_an_archive_takes_once_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "zeros.mar", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights", "0" * 1_000_000)
+    assert (tmp_path / "zeros.mar").stat().st_size < 10_000
+    assert unpacked_bytes(tmp_path, "zeros.mar") == 1_000_000
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "packed.tar.gz").write_bytes(b"x" * 50)
+    assert unpacked_bytes(tmp_path, "folder") == 0, "TorchServe links it"
+    assert unpacked_bytes(tmp_path, "packed.tar.gz") == 50
+    assert unpacked_bytes(tmp_path, "https://example.org/x.mar") == 0
 
 
 def test_an_archive_that_is_none_is_refused_with_the_reason(tmp_path: Path) -> None:
