@@ -49,6 +49,7 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     known = (
         "network",
+        "products",
         "endpoint",
         "accurate",
         "overhead",
@@ -64,6 +65,7 @@ def _tables(folder: Path) -> list[str]:
     rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
+        ("Linear layers by MKL and by oneDNN", ("products",), _products_table(rows["products"])),
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
         ("Where the time of a request goes", ("overhead",), _stage_table(rows["overhead"])),
         ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
@@ -120,6 +122,23 @@ def _network_table(rows: Sequence[Row]) -> list[str]:
         for row in rows
     ]
     head = ("network, 480x480, 20 labels", "ms", "times naive", "Gop", "of roofline", "max difference", "same label")
+    return table(head, body)
+
+
+def _products_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (
+            f"{row.path}, {row.note.replace(';', ',')}",
+            ms(row.median_ms),
+            ratio(row.ratio),
+            ms(row.fastest_ms),
+            "" if row.cpu_s is None else f"{row.cpu_s:.2f}",
+            difference(row.max_difference),
+            share(row.agreement),
+        )
+        for row in rows
+    ]
+    head = ("network, 480x480", "ms", "times torch's", "fastest ms", "CPU s", "max difference", "same label")
     return table(head, body)
 
 

@@ -19,6 +19,7 @@ _ADDRESS: Final = ("HOST:PORT", re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):
 _NUMBER: Final = ("NUMBER", re.compile(r"[1-9][0-9]{0,8}"), "a whole number from 1 to 999999999")
 _PATH: Final = ("PATH", re.compile(r"/[A-Za-z0-9._/+@:=-]*"), "an absolute path of letters, digits and ._/+@:=-")
 _SWITCH: Final = ("on|off", re.compile("on|off"), "on, off")
+_WORKERS: Final = ("NUMBER|auto", re.compile(r"auto|[1-9][0-9]{0,2}"), "auto, or a number from 1 to 999")
 _USER: Final = ("USER", re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "the name of a user")
 
 
@@ -47,6 +48,7 @@ class FrontSettings:
     address_requests: str = "64"
     slow_seconds: str = "10"
     answer_seconds: str = "620"
+    workers: str = "auto"
     user: str = "www-data"
     access_log: str = "/dev/stdout"
     error_log: str = "/dev/stderr"
@@ -75,6 +77,7 @@ KINDS: Final = {
     **dict.fromkeys(("address_rate", "address_burst", "address_requests"), _NUMBER),
     **dict.fromkeys(("slow_seconds", "answer_seconds"), _NUMBER),
     "tls": _SWITCH,
+    "workers": _WORKERS,
     "user": _USER,
 }
 # What each is, for the command line and docs/front.md.
@@ -96,6 +99,7 @@ MEANINGS: Final = {
     "address_requests": "requests of an address at a time",
     "slow_seconds": "for a client's headers in all, and between two pieces of its body",
     "answer_seconds": "until the server's answer; keep it above responseTimeout of model-config.yaml",
+    "workers": "nginx's processes; auto makes one for each core, in a container for each of the whole machine",
     "user": "whom nginx becomes where root starts it",
     "access_log": "a line of JSON for each request",
     "error_log": "nginx's own errors",

@@ -20,9 +20,17 @@ Schema = dict[str, Any]
 # What a form may say, as all of its fields are text. No pattern tells two labels that read as the same.
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,9})?"
 _POSITIVE = r"[0-9]{1,3}(\.[0-9]{1,9})?"
+# A sentence with one place for the word. One that begins with a bracket would be a JSON list.
+_TEXT = r'[^{}"\\\x00-\x1f\x7f-\x9f]'
+_BEGINNING = r'[^\[\s{}"\\\x00-\x1f\x7f-\x9f]'
+_SENTENCE = rf"({_BEGINNING}{_TEXT}*)?\{{\}}{_TEXT}*"
 _FORM_FIELDS: dict[str, Schema] = {
     "image": {"type": "string", "format": "binary"},
     "labels": {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
+    "template": {
+        "type": "string",
+        "pattern": rf'^({_SENTENCE}|\["{_SENTENCE}"(, ?"{_SENTENCE}")*\])$',
+    },
     "bands": {"type": "string", "pattern": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3},[1-9][0-9]{0,3})?$"},
     "range": {"type": "string", "pattern": f"^{_NUMBER},{_NUMBER}$"},
     "points": {"type": "string", "pattern": rf"^\[\[{_NUMBER},{_NUMBER}\](,\[{_NUMBER},{_NUMBER}\])*\]$"},

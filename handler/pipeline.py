@@ -122,7 +122,7 @@ def _prepare_embedding(segmenter: Segmenter, request: Request, server: ServerInf
 
 def _encoded(segmenter: Segmenter, request: Request, record: Record) -> EncodedLabels:
     with record.step("text"):
-        text = segmenter.encode_labels(request.labels)
+        text = segmenter.encode_labels(request.labels, request.template)
     record.labels = len(text.labels)
     return text
 

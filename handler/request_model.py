@@ -86,6 +86,17 @@ _Pixels = Annotated[
 _Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(values.number)]
 
 
+_WORDS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_GROUP_SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "any": _WORDS_SCHEMA},
+    "required": ["name", "any"],
+    "additionalProperties": False,
+}
+_LABEL_SCHEMA = {"anyOf": [{"type": "string"}, _WORDS_SCHEMA, _GROUP_SCHEMA]}
+_TEMPLATE_SCHEMA = {"type": "string", "pattern": r"^[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*$"}
+
+
 class Request(BaseModel):
     """An image, the labels to segment it by, and options. Labels and image are decoded and checked further on."""
 
@@ -100,10 +111,22 @@ class Request(BaseModel):
     labels: Annotated[
         list[Any] | SkipJsonSchema[None],
         BeforeValidator(values.labels_list),
-        WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        WithJsonSchema({"type": "array", "items": _LABEL_SCHEMA, "minItems": 1}),
         Field(
-            description="Distinct texts, in any language; as text, separated by commas or line ends. Without them, the"
-            " label set exported with the model."
+            description="Distinct texts, in any language; as text, separated by commas or line ends. A label may be a"
+            " group of words: a list whose first is its name, or an object; as text, words with bars between them."
+            " Without labels, the label set exported with the model."
+        ),
+    ] = None
+    template: Annotated[
+        list[Any] | SkipJsonSchema[None],
+        BeforeValidator(values.templates),
+        WithJsonSchema(
+            {"anyOf": [_TEMPLATE_SCHEMA, {"type": "array", "items": _TEMPLATE_SCHEMA, "uniqueItems": True}]}
+        ),
+        Field(
+            description="The sentence that each word stands in, at the place of `{}`, such as `a photo of a {}`. The"
+            " embeddings of several are averaged. `{}`: the word as it is."
         ),
     ] = None
     format: Annotated[_Format, Field(description="Of the response. Without it, what `Accept` names.")] = "png"
@@ -252,7 +275,11 @@ def request_schema(config: Config) -> dict[str, Any]:
     schema = Request.model_json_schema()
     properties = schema["properties"]
     properties["labels"]["maxItems"] = config.max_labels
+    several = next(one for one in properties["template"]["anyOf"] if one["type"] == "array")
+    several["maxItems"] = config.max_templates
     properties["mode"]["default"] = config.mode
+    if config.template:
+        properties["template"]["default"] = list(config.template)
     properties["points"]["maxItems"] = config.max_points
     for side in ("base_size", "crop_size"):
         properties[side] |= {"minimum": 32, "maximum": config.max_embedding_side}

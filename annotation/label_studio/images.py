@@ -9,7 +9,6 @@ from typing import Final
 
 import anyio
 import httpx2
-from starlette.concurrency import run_in_threadpool
 
 from lseg_serve.annotation.errors import AnnotationError
 from lseg_serve.annotation.label_studio.addresses import Addresses, Place
@@ -51,7 +50,8 @@ class Images:
         try:
             with anyio.fail_after(self._settings.image_seconds):
                 for _ in range(_REDIRECTS + 1):
-                    place = await run_in_threadpool(self._addresses.place_of, url)
+                    # A resolver may take longer than there is time; it is left behind then.
+                    place = await anyio.to_thread.run_sync(self._addresses.place_of, url, abandon_on_cancel=True)
                     found = await self._asked(place, project)
                     if isinstance(found, bytes):
                         return found

@@ -80,13 +80,14 @@ def read_labelling(config: str) -> Labelling:
     """
     root = _parsed(config)
     images = {tag.get("name", ""): tag for tag in root.iter("Image")}
+    labels = {tag.get("toName", ""): tag for tag in root.iter("Labels")}
     for tag, shape in (("BrushLabels", "Brush"), ("PolygonLabels", "Polygon")):
         for control in root.iter(tag):
             return _labelling(root, control, None, images, _WITH_LABELS[tag])
         for part in root.iter(shape):
-            for control in root.iter("Labels"):
-                if control.get("toName") == part.get("toName"):
-                    return _labelling(root, control, part, images, _SHAPES[shape])
+            beside = labels.get(part.get("toName", ""))
+            if beside is not None:
+                return _labelling(root, beside, part, images, _SHAPES[shape])
     found = sorted({tag.tag for tag in root.iter() if tag.get("toName")})
     has = f"has {', '.join(found)}" if found else "has no control"
     raise AnnotationError(f"the labelling configuration {has}; {_ACCEPTED}")

@@ -9,6 +9,7 @@ from lseg_serve.cli.segmentation import coco
 from lseg_serve.cli.segmentation.categories import read_categories
 from lseg_serve.cli.segmentation.inputs import STDIN
 from lseg_serve.cli.segmentation.work import EMBEDDINGS
+from lseg_serve.labelsets import label_of, name_of
 
 
 def asked_format(arguments: argparse.Namespace) -> str:
@@ -24,7 +25,8 @@ def document_of(arguments: argparse.Namespace) -> coco.Document | None:
     if categories is None:
         return coco.Document(arguments.format, None, None)
     arguments.labels = arguments.labels or categories.names
-    return coco.Document(arguments.format, categories, categories.ids_of(arguments.labels))
+    names = [name_of(label_of(item)) for item in arguments.labels]
+    return coco.Document(arguments.format, categories, categories.ids_of(names))
 
 
 def refuse_options(arguments: argparse.Namespace) -> None:
@@ -47,5 +49,5 @@ def refuse_options(arguments: argparse.Namespace) -> None:
         raise CommandError(
             Status.USAGE,
             f"--{given[0]} is given with --format {EMBEDDINGS}, which has no masks; accepted: another format, or with "
-            "this one --labels, --mode, --bands and --range",
+            "this one --labels, --template, --mode, --bands and --range",
         )

@@ -70,7 +70,7 @@ class Asking:
     model: str
     timeout: float  # seconds for one answer
     patience: float  # seconds that the server may be away
-    labels: Sequence[str] | None
+    labels: Sequence[Any] | None  # as JSON holds them
     format: str
     options: Mapping[str, Any] = field(default_factory=dict)
 

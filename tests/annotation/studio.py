@@ -82,9 +82,10 @@ class Studio:
             page.fill("input[name=email]", USER)
             page.fill("input[name=password]", PASSWORD)
             page.click("button[type=submit]")
-            page.wait_for_url("**/projects**")
+            page.wait_for_url(lambda url: "/user/login" not in url, wait_until="commit")
             page.goto(f"{self.url}/projects/{project}/data?task={task}")
             page.locator(".lsf-annotation-button__userpic_prediction").first.click()
+            page.mouse.move(5, 600)  # away from the tab, whose tooltip covers a part of the image
             page.wait_for_timeout(3000)  # its canvas tells nobody when it is painted
             yield page
             assert foreign == []

@@ -25,8 +25,9 @@ VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
 PICTURES = os.environ.get("LSEG_SCREENSHOTS")
 WORDS = ["sky", "lawn", "cottage", "rooftop", "street", "cow"]
 LABELS = """<Label value="sky" background="#4477aa"/><Label value="lawn" alias="grass" background="#228833"/>
-<Label value="building" predicted_values="cottage, rooftop" background="#ee6677"/><Label value="street"/>
-<Label value="cow"/><Label value="found" predicted_values="$words"/>"""
+<Label value="building" predicted_values="cottage, rooftop" background="#ee6677"/>
+<Label value="street" background="#ccbb44"/><Label value="cow"/><Label value="found" predicted_values="$words"/>"""
+COLORS = {"#4477aa": ["sky"], "#228833": ["lawn"], "#ee6677": ["cottage", "rooftop"], "#ccbb44": ["street"]}
 CONFIG = f"""<View><Image name="image" value="$image"/><TextArea name="words" toName="image"/>
 <BrushLabels name="tag" toName="image">{LABELS}</BrushLabels></View>"""
 
@@ -82,13 +83,25 @@ def test_predictions_are_the_endpoints_mask(studio: Studio, endpoint: LocalServe
 def test_predictions_are_drawn_in_the_browser(studio: Studio, browser: Browser, labelled: tuple[int, int]) -> None:
     (prediction,) = studio.predictions(labelled[1])
     with studio.looked_at(browser, *labelled) as page:
-        page.get_by_text("Regions").first.wait_for()
         listed = page.locator(".lsf-outliner-item").all_inner_texts()
-        shown = np.asarray(Image.open(io.BytesIO(page.screenshot(path=_picture("label-studio")))).convert("RGB"))
+        box = page.locator('img[src^="blob:"]').bounding_box()
+        screenshot = page.screenshot(path=_picture("label-studio"))
     assert len(listed) == len(prediction["result"])
-    # Where the photo is blue-grey sky or green lawn, the colours of the labels lie over it.
-    plain = np.asarray(Image.open(VILLAGE).convert("RGB").resize((1200, 800)))
-    assert shown.shape[2] == plain.shape[2]
+    assert box is not None
+    corner, size = (box["x"], box["y"]), (round(box["width"]), round(box["height"]))
+    left, top = map(round, corner)
+    shown = np.asarray(Image.open(io.BytesIO(screenshot)).convert("RGB"), np.float64)
+    shown = shown[top : top + size[1], left : left + size[0]]
+    with Image.open(VILLAGE) as image:
+        plain = np.asarray(image.convert("RGB").resize(size), np.float64)
+    mask = np.asarray(Image.fromarray(_drawn(prediction, WORDS)).resize(size, Image.Resampling.NEAREST))
+    for color, words in COLORS.items():
+        region = np.isin(mask, [WORDS.index(word) for word in words])
+        over = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) - plain[region]
+        change = shown[region] - plain[region]
+        strength = (change * over).sum() / (over * over).sum()
+        assert 0.15 < strength < 0.95, (color, strength)
+        assert np.abs(change - strength * over).mean() < 8, color
 
 
 def test_an_accepted_prediction_is_exported_as_the_mask(

@@ -198,7 +198,7 @@ def _json(rng: random.Random) -> Hostile:
 
 
 def _protocol(rng: random.Random) -> Hostile:
-    """Bodies of the protocols v1 and v2, whether or not this server speaks them."""
+    """Bodies of the protocols v1 and v2."""
     encoded = base64.b64encode(image(rng)).decode()
     if rng.random() < 0.4:
         instances = rng.choice(

@@ -124,3 +124,10 @@ def test_what_was_written_last_in_a_text_area_holds() -> None:
     )
     assert texts_of(task, None) == {"words": ["b"], "note": ["n"]}
     assert texts_of(task, {"result": [written("words", ["c", "d"])]}) == {"words": ["c", "d"], "note": ["n"]}
+
+
+def test_a_long_configuration_is_read_in_little_time() -> None:
+    """Controls are matched by name, not each with each: so many pairs would take minutes."""
+    many = '<Brush name="b" toName="i"/>' * 16_000 + '<Labels name="l" toName="j"/>' * 16_000
+    with pytest.raises(AnnotationError, match="has Brush, Labels"):
+        read_labelling(f"<View>{many}</View>")

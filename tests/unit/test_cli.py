@@ -59,6 +59,8 @@ def test_each_command_has_help_with_an_example(name: str, capsys: pytest.Capture
         (["describe", "--url", "http://127.0.0.1:9", "--management-url", "http://127.0.0.1:9"], 4, "127.0.0.1:9"),
         (["web", "--port", "99999"], 2, "'99999' is not a port; accepted: 0 to 65535"),
         (["web", "--host", "203.0.113.1"], 3, "page not served: 203.0.113.1:8090 cannot be listened on"),
+        (["label-studio"], 3, "Label Studio's address is not known; accepted: --label-studio URL, or LABEL_STUDIO_URL"),
+        (["label-studio", "--allowed-host", "http://a/"], 2, "'http://a/' is no host; accepted: NAME, NAME:PORT or"),
         (["describe", "--url", "nonsense"], 3, "accepted: http://HOST:PORT"),
     ],
 )

@@ -127,6 +127,7 @@ def test_every_option_of_a_request_passes_as_a_header() -> None:
         ("rate", "1.5"),
         ("user", "root;"),
         ("tls", "no"),
+        ("workers", "0"),
         ("access_log", "/a\n"),
     ],
 )

@@ -13,6 +13,7 @@ from lseg_serve.handler.formats.label_studio import label_studio_rle
 from lseg_serve.handler.formats.outlines import coco_rle, coco_rle_of_box
 from lseg_serve.handler.formats.polygons import polygons
 from lseg_serve.handler.formats.regions import Region, find_regions
+from lseg_serve.handler.formats.runs import Runs
 from lseg_serve.segmenter import UNLABELLED
 from tests.support.shapes import SHAPES, Bits, blobs, every_shape
 
@@ -48,6 +49,28 @@ def test_an_image_of_one_label_and_an_image_of_none() -> None:
 def test_the_last_of_255_labels_is_no_unlabelled_pixel() -> None:
     mask = np.array([[254, UNLABELLED]], np.uint8)
     assert find_regions(mask, 255)[254] == Region(254, 1, (0, 0, 1, 1))
+
+
+@every_shape
+def test_runs_give_the_rle_of_the_pixels(bits: Bits) -> None:
+    mask = np.where(bits, 3, np.where(np.indices(bits.shape)[0] % 2, 7, UNLABELLED)).astype(np.uint8)
+    runs = Runs.of(mask)
+    for index in (0, 3, 7):
+        assert runs.coco_rle(index) == coco_rle(mask == index)
+
+
+def test_runs_that_go_on_over_the_edge_of_a_band_are_one() -> None:
+    """The bands in which a mask is compared have 4 megapixels; here that is 20 columns and a few more."""
+    mask = np.zeros((200_000, 43), np.uint8)
+    mask[5:, 19], mask[:, 20:30], mask[:7, 30], mask[-1, -1] = 1, 1, 1, 2
+    runs = Runs.of(mask)
+    assert len(runs.starts) == 4
+    for index in range(3):
+        assert runs.coco_rle(index) == coco_rle(mask == index)
+    assert find_regions(mask, 3)[1:] == [
+        Region(1, 199_995 + 10 * 200_000 + 7, (19, 0, 12, 200_000)),
+        Region(2, 1, (42, 199_999, 1, 1)),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder

@@ -28,8 +28,8 @@ from tests.support.pictures import encoded, gradient, noise
 IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
 ACCEPTED_FIELDS = (
-    "image, labels, format, mode, threshold, alpha, geometry, tolerance, parts, bands, range, container, points,"
-    " dtype, preset, scales, flip, base_size, crop_size"
+    "image, labels, template, format, mode, threshold, alpha, geometry, tolerance, parts, bands, range, container,"
+    " points, dtype, preset, scales, flip, base_size, crop_size"
 )
 Row = dict[str, object]
 
@@ -492,7 +492,19 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
     assert all(field["description"] for field in fields.values())
     assert fields["labels"]["maxItems"] == 7
     assert fields["points"]["maxItems"] == 100_000
-    unset = ("image", "labels", "bands", "range", "points", "preset", "scales", "flip", "base_size", "crop_size")
+    unset = (
+        "image",
+        "labels",
+        "template",
+        "bands",
+        "range",
+        "points",
+        "preset",
+        "scales",
+        "flip",
+        "base_size",
+        "crop_size",
+    )
     assert [name for name, field in fields.items() if "default" not in field] == sorted(unset, key=list(fields).index)
     assert (fields["bands"]["minItems"], fields["bands"]["maxItems"], fields["bands"]["items"]["minimum"]) == (1, 3, 1)
     assert (fields["range"]["minItems"], fields["range"]["maxItems"]) == (2, 2)
@@ -511,6 +523,9 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
         "png",
         "rle",
     )
+    configured = request_schema(Config(template=("a {}", "the {}"), max_templates=3))["properties"]["template"]
+    assert configured["default"] == ["a {}", "the {}"]
+    assert configured["anyOf"][1]["maxItems"] == 3
     for name, most, default in (("threshold", 1, 0), ("alpha", 1, 0.5), ("tolerance", 100, 0.75)):
         assert (fields[name]["minimum"], fields[name]["maximum"], fields[name]["default"]) == (0, most, default)
 

@@ -248,6 +248,27 @@ def test_a_cutout_is_the_labels_part_of_the_image_and_transparent_elsewhere() ->
             np.testing.assert_array_equal(cutout[..., 3], np.where(mask[window] == index, 255, 0))
 
 
+def test_overlays_and_cutouts_of_several_bands_have_the_pixels_of_the_plain_definition() -> None:
+    """The overlay as Pillow blends it and the cut-outs as NumPy stacks them, each as a whole."""
+    height, width = 700, 901
+    image, mask = noise(height, width, 1), np.zeros((height, width), np.uint8)
+    mask[100:600, 30:800], mask[300:350], mask[650:, 5:] = 1, UNLABELLED, 2
+    result = _result(mask)
+    request = {"image": b"", "alpha": 0.37}
+    overlay = make_response(Request.model_validate({**request, "format": "overlay"}), image, result, SERVER)
+    blended = Image.blend(Image.fromarray(image), Image.fromarray(palette()[mask]), 0.37)
+    expected = np.where((mask == UNLABELLED)[..., None], image, np.asarray(blended))
+    np.testing.assert_array_equal(_pixels(overlay.body), expected)
+    archive = make_response(Request.model_validate({**request, "format": "zip"}), image, result, SERVER)
+    with zipfile.ZipFile(io.BytesIO(archive.body)) as files:
+        np.testing.assert_array_equal(_pixels(files.read("overlay.png")), expected)
+        for name, index in zip(files.namelist()[3:], (0, 1, 2), strict=True):
+            rows, columns = np.nonzero(mask == index)
+            window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            stacked = np.dstack([image[window], np.where(mask[window] == index, 255, 0).astype(np.uint8)])
+            np.testing.assert_array_equal(_pixels(files.read(name)), stacked)
+
+
 def test_file_names_in_the_zip_are_safe_on_every_system() -> None:
     labels = (*LABELS, "CON", "x" * 200, "a/b\\c:d", "..")
     mask = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8) % len(labels)
