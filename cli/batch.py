@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lseg_serve.cli.manners import CommandError, Status, add_json
-from lseg_serve.cli.segment import labels_of, share_of
+from lseg_serve.cli.segmentation.values import labels_of, share_of
 
 _ACTIONS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {}
 
