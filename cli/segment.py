@@ -35,16 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("images", nargs="+", help="files, folders and all below them, patterns, or - (standard input)")
     parser.add_argument(
-<<<<<<< HEAD
-        "--labels", type=labels_of, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
-=======
-        "--labels", type=_labels, help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)"
+        "--labels",
+        type=labels_of,
+        help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)",
     )
     parser.add_argument(
         "--template",
-        type=_template,
+        type=templates_of,
         help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the server\'s)',
->>>>>>> main
     )
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="png", help="(default: %(default)s)")
     parser.add_argument(
@@ -182,17 +180,12 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     )
 
 
-<<<<<<< HEAD
-def labels_of(text: str) -> list[str]:
-    """The labels of an option's value: by commas, a JSON list, or @FILE.
+def labels_of(text: str) -> list[Any]:
+    """The labels of an option's value, as JSON holds them, for requests and records.
 
     Raises:
-        argparse.ArgumentTypeError: it is none of these.
+        argparse.ArgumentTypeError: it is no list of labels.
     """
-=======
-def _labels(text: str) -> list[Any]:
-    """The labels as JSON holds them, for the request and for the record."""
->>>>>>> main
     try:
         if text.startswith("@"):
             return list(map(as_json, parse_labels(read_label_file(text[1:]), text[1:])))
@@ -206,7 +199,12 @@ def _labels(text: str) -> list[Any]:
     return labels
 
 
-def _template(text: str) -> list[str]:
+def templates_of(text: str) -> list[str]:
+    """The templates of an option's value.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or one has no place for the word.
+    """
     try:
         return list(read_templates(text))
     except TemplateError as error:
