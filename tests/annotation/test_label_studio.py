@@ -185,7 +185,7 @@ def test_a_hostile_task_is_refused_and_told(
     (prediction,) = studio.predictions(task)
     assert prediction["result"] == []
     assert message in prediction["model_version"]
-    with studio.looked_at(browser, project, task) as page:
+    with studio.looked_at(browser, project, task, data["image"]) as page:
         page.locator(".lsf-annotation-button__userpic_prediction").first.hover()
         page.get_by_text(message).first.wait_for()
         page.screenshot(path=_picture(f"label-studio-refused-{task}"))

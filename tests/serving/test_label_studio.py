@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import requests
+from PIL import Image, ImageDraw
 
 from lseg_serve.client import read_mask
 from lseg_serve.server import LocalServer
@@ -153,9 +154,14 @@ def test_small_and_background_words_make_no_region(server: LocalServer, studio: 
 def test_polygons_cover_the_mask(backend: str, server: LocalServer) -> None:
     config = CONFIG.replace("BrushLabels", "PolygonLabels")
     (found,) = _predict(backend, _task(UPLOAD), config=config)
-    assert found["result"]
-    assert all(len(one["value"]["points"]) > 2 for one in found["result"])
     assert {one["type"] for one in found["result"]} == {"polygonlabels"}
+    mask = _mask_of(server, WORDS, PICTURE)
+    drawn = Image.new("L", (120, 90), 255)
+    for region in found["result"]:  # the largest label first, so that small ones lie in its holes
+        word = region.get("meta", {"text": region["value"]["polygonlabels"]})["text"][0]
+        points = [(x * 1.2 - 0.5, y * 0.9 - 0.5) for x, y in region["value"]["points"]]  # PIL counts from centres
+        ImageDraw.Draw(drawn).polygon(points, fill=WORDS.index(word))
+    assert np.mean(np.asarray(drawn) == mask) > 0.97
 
 
 @pytest.mark.parametrize(
