@@ -7,9 +7,11 @@ import json
 import sys
 import tempfile
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 
 from lseg_serve.bench import (
+    answers,
     cost,
     decoding,
     embeddings,
@@ -22,6 +24,7 @@ from lseg_serve.bench import (
     overhead,
     overload,
     page,
+    products,
     report,
     scenes,
     soak,
@@ -76,6 +79,10 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return page.measure(folder, options.runs)
     if options.measured == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
+    if options.measured == "answers":
+        return answers.measure(folder, options.runs)
+    if options.measured == "products":
+        return products.measure(options.checkpoint, options.runs)
     if options.measured == "network":
         return engines.measure(_setting(options), measured, options.runs)
     if options.measured == "endpoint":
@@ -94,6 +101,17 @@ def _setting(options: argparse.Namespace) -> Setting:
 def _precisions() -> list[str]:
     """The precisions that this machine can run."""
     return ["float32", "bfloat16"] + (["int8"] if unavailable_reason() is None else [])
+
+
+def _above_zero(text: str) -> float:
+    """A number of seconds or minutes, from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: a number above 0")
+    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +138,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--runs", type=int, default=5)
         command.add_argument("--precisions", nargs="+", default=_precisions())
         if name == "load":
-            command.add_argument("--seconds", type=float, default=60, help="of each step without a checkpoint")
+            command.add_argument("--seconds", type=_above_zero, default=60, help="of each step without a checkpoint")
+    command = commands.add_parser("products", help="linear layers by MKL and by oneDNN, one thread and two")
+    command.add_argument("checkpoint", type=Path, help="a full-size checkpoint, trained or random")
+    command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=_precisions())
@@ -129,6 +150,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
     command.add_argument("--runs", type=int, default=15)
+    command = commands.add_parser("answers", help="overlay, JSON and zip of large images, and how they are encoded")
+    command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
     command.add_argument("--runs", type=int, default=20)
     command.add_argument("--checkpoint", type=Path, help="a full-size model in the place of the bundled one")
@@ -140,6 +163,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
     command.add_argument("--runs", type=int, default=20)
     command = commands.add_parser("soak", help="mixed requests for hours: memory, handles and threads each minute")
-    command.add_argument("--minutes", type=float, default=60)
+    command.add_argument("--minutes", type=_above_zero, default=60)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")

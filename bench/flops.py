@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lseg_serve.model.int8 import Int8Conv2d, Int8Linear
+
+
+def _linear(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    """Operations of oneDNN's linear layer, which torch's counter does not know, from the shapes of its inputs."""
+    return 2 * prod(x) * weight[0]
+
+
+_OWN = {torch.ops.mkldnn._linear_pointwise: _linear} if hasattr(torch.ops.mkldnn, "_linear_pointwise") else {}
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ def counted(call: Callable[[], object], net: nn.Module | None = None) -> Work:
     layers = [layer for layer in (net.modules() if net else ()) if isinstance(layer, Int8Linear | Int8Conv2d)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     try:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_OWN) as counter:
             call()
     finally:
         for hook in hooks:

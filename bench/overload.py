@@ -29,7 +29,7 @@ _LABELS = 20
 _SCENES = 16
 _TOO_MUCH = 2  # times the most that was answered
 # Of the front: the limits of a key and of an address are not what is measured.
-_GENEROUS = dict.fromkeys(("rate", "burst", "address_rate", "address_burst", "requests", "address_requests"), "100000")
+_GENEROUS = dict.fromkeys(("rate", "burst", "address_rate", "address_burst", "requests", "address_requests"), "10000")
 
 
 def measure(folder: Path, seconds: float, clients: Sequence[int] = CLIENTS) -> list[Row]:
@@ -134,7 +134,7 @@ def _row(way: str, tally: Tally, clients: int, offered: float | None) -> Row:
 
 
 def _told(row: Row) -> str:
-    what = f"{row.clients} clients" if row.offered_per_s is None else f"{row.offered_per_s:.0f} requests a second"
+    what = f"clients: {row.clients}" if row.offered_per_s is None else f"{row.offered_per_s:.0f} requests a second"
     return (
         f"{row.note}, {what}: {row.images_per_s:.1f} masks a second, median {row.median_ms:.0f} ms, "
         f"{row.refused} refused, {row.wrong} wrong, {row.failed} failed"

@@ -49,6 +49,8 @@ def _tables(folder: Path) -> list[str]:
     origins = load_origins(folder)
     known = (
         "network",
+        "products",
+        "answers",
         "endpoint",
         "accurate",
         "overhead",
@@ -64,6 +66,7 @@ def _tables(folder: Path) -> list[str]:
     rows = {name: read_rows(name, folder) for name in known}
     sections = [
         ("The network alone", ("network",), _network_table(rows["network"])),
+        ("Linear layers by MKL and by oneDNN", ("products",), _products_table(rows["products"])),
         ("Requests", ("endpoint", "accurate"), _endpoint_table([*rows["endpoint"], *rows["accurate"]])),
         ("Where the time of a request goes", ("overhead",), _stage_table(rows["overhead"])),
         ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
@@ -75,6 +78,7 @@ def _tables(folder: Path) -> list[str]:
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
         ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
+        ("Large answers", ("answers",), _answers_table(rows["answers"])),
         ("The page in a browser", ("page",), _page_table(rows["page"])),
         ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
@@ -120,6 +124,23 @@ def _network_table(rows: Sequence[Row]) -> list[str]:
         for row in rows
     ]
     head = ("network, 480x480, 20 labels", "ms", "times naive", "Gop", "of roofline", "max difference", "same label")
+    return table(head, body)
+
+
+def _products_table(rows: Sequence[Row]) -> list[str]:
+    body = [
+        (
+            f"{row.path}, {row.note.replace(';', ',')}",
+            ms(row.median_ms),
+            ratio(row.ratio),
+            ms(row.fastest_ms),
+            "" if row.cpu_s is None else f"{row.cpu_s:.2f}",
+            difference(row.max_difference),
+            share(row.agreement),
+        )
+        for row in rows
+    ]
+    head = ("network, 480x480", "ms", "times torch's", "fastest ms", "CPU s", "max difference", "same label")
     return table(head, body)
 
 
@@ -250,6 +271,25 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
         served, pillows = found.get((kind, "served")), found.get((kind, "naive"))
         body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
     head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
+    return table(head, body)
+
+
+def _answers_table(rows: Sequence[Row]) -> list[str]:
+    """Encoding alone beside its plain definition, then whole requests."""
+    body = [
+        (
+            f"{'whole request, ' if row.where == 'endpoint' else ''}{row.image}, {row.note}"
+            f"{', plain definition' if row.path == 'naive' else ''}",
+            ms_of_few(row.median_ms),
+            ms_of_few(row.fastest_ms),
+            "" if row.cpu_s is None else f"{1000 * row.cpu_s:.1f}",
+            "" if row.ratio is None or row.path == "naive" else ratio(row.ratio),
+            "" if row.response_mb is None else f"{row.response_mb:.2f}",
+            share(row.agreement),
+        )
+        for row in rows
+    ]
+    head = ("bundled model, 13 labels", "ms", "fastest ms", "CPU ms", "times plain", "MB", "the same answer")
     return table(head, body)
 
 

@@ -65,12 +65,12 @@ def after_warm_up(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def trends_of(samples: Sequence[Sample]) -> dict[str, Trend]:
-    """The trend of each quantity of one process, by the names of the fields; of two samples or more."""
+    """The trend of each quantity of one process, by the names of the fields. A single sample has none: 0."""
     minutes = np.array([sample.minute for sample in samples])
     trends = {}
     for quantity, (share, number) in _BOUNDS.items():
         values = np.array([float(getattr(sample, quantity)) for sample in samples])
-        slope = float(np.polyfit(minutes, values, 1)[0])
+        slope = float(np.polyfit(minutes, values, 1)[0]) if len(samples) > 1 else 0.0
         trends[quantity] = Trend(slope * float(np.ptp(minutes)), max(share * float(values.mean()), number))
     return trends
 

@@ -55,6 +55,11 @@ class ViTEncoder(nn.Module):
         for block in self.vit.blocks:
             block.attn = Attention(block.attn, attend)
 
+    def attend_by_products(self) -> None:
+        """Let every block attend by two products and a softmax in the type of its weights, without the fused kernel."""
+        for block in self.vit.blocks:
+            block.attn.fused_attn = False
+
     @torch.no_grad()
     def prepare_size(self, height: int, width: int) -> None:
         """Resize the positions for inputs of `height` x `width` pixels now, where and in which type the weights are.

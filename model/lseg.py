@@ -19,6 +19,7 @@ from lseg_serve.model.folding import fold_batch_norm
 from lseg_serve.model.fused_scores import dot_products, doubled_cosines, fused_features
 from lseg_serve.model.fusion import Decoder, upsample
 from lseg_serve.model.image_encoder import ResNetEncoder, ViTEncoder
+from lseg_serve.model.products import multiply_by_onednn
 from lseg_serve.model.reading import read_checkpoint
 from lseg_serve.model.regularizer import SpatialRegularizer
 from lseg_serve.model.text_encoder import TextEncoder, tokenize
@@ -113,6 +114,23 @@ class LSeg(nn.Module):
         if isinstance(self.image_encoder, ViTEncoder):
             self.image_encoder.set_attention(attend)
         return self
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type that most of the image side computes in: torch.int8 where `set_precision` accepts only that."""
+        return torch.int8 if self.architecture.int8 else self.head.weight.dtype
+
+    def multiply_by_onednn(self) -> int:
+        """Let oneDNN multiply in the transformers' linear layers, on a CPU; returns their number. Not for training.
+
+        The tensors stay where they are, under their names.
+        """
+        return multiply_by_onednn(self)
+
+    def attend_by_products(self) -> None:
+        """Let a ViT's blocks attend by two products and a softmax, in the precision of their layers."""
+        if isinstance(self.image_encoder, ViTEncoder):
+            self.image_encoder.attend_by_products()
 
     def prepare_sizes(self, sizes: Iterable[tuple[int, int]]) -> LSeg:
         """Compute what the image encoder needs for each of the `sizes` (height, width) now, instead of in every call.

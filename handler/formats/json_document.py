@@ -9,13 +9,11 @@ import numpy as np
 
 from lseg_serve.handler.formats.colors import hex_color
 from lseg_serve.handler.formats.content import Content
-from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.outlines import check_edges, outline
 from lseg_serve.handler.formats.png import encode_png
-from lseg_serve.handler.formats.regions import Region, find_regions
-from lseg_serve.segmenter import UNLABELLED, Pixels, ResponseTooLargeError
-
-# The least that one change of label along a row adds to a response with outlines.
-_BYTES_PER_EDGE = 2
+from lseg_serve.handler.formats.regions import Region, regions_of
+from lseg_serve.handler.formats.runs import Runs
+from lseg_serve.segmenter import UNLABELLED
 
 
 def encode_json(content: Content) -> bytes:
@@ -25,12 +23,10 @@ def encode_json(content: Content) -> bytes:
         ResponseTooLargeError: the outlines are so fine that TorchServe could not pass them on.
     """
     result, server = content.result, content.server
-    _check_edges(result.mask, server.max_response_bytes)
+    check_edges(result.mask, server.max_response_bytes)
     height, width = result.mask.shape
     unlabelled = int(np.count_nonzero(result.mask == UNLABELLED))
-    regions = find_regions(result.mask, len(result.labels))
-    # COCO counts down the columns. Turned once here, the mask need not be turned for each label.
-    mask = np.asfortranarray(result.mask) if content.geometry == "rle" else result.mask
+    runs = Runs.of(result.mask)
     document = {
         "width": width,
         "height": height,
@@ -38,7 +34,7 @@ def encode_json(content: Content) -> bytes:
         "mode": result.mode,
         "device": server.device,
         **_timings(content),
-        "labels": [_label_entry(content, mask, region) for region in regions],
+        "labels": [_label_entry(content, runs, region) for region in regions_of(runs, len(result.labels))],
         "unlabelled": {"area": unlabelled, "share": unlabelled / result.mask.size},
         "mask": base64.b64encode(encode_png(content)).decode("ascii"),
     }
@@ -51,9 +47,8 @@ def _timings(content: Content) -> dict[str, object]:
     return {"timings_ms": {stage: round(seconds * 1000, 1) for stage, seconds in content.result.seconds.items()}}
 
 
-def _label_entry(content: Content, mask: Pixels, region: Region) -> dict[str, object]:
+def _label_entry(content: Content, runs: Runs, region: Region) -> dict[str, object]:
     result, index = content.result, region.index
-    encode_outline = ENCODER_BY_GEOMETRY[content.geometry]
     return {
         "index": index,
         "name": result.labels[index],
@@ -62,14 +57,11 @@ def _label_entry(content: Content, mask: Pixels, region: Region) -> dict[str, ob
         "share": region.area / result.mask.size,
         "mean_score": None if result.mean_scores is None else round(float(result.mean_scores[index]), 6),
         "box": region.box,
-        content.geometry: encode_outline(mask == index) if region.area else None,
+        content.geometry: _outline(content, runs, index) if region.area else None,
     }
 
 
-def _check_edges(mask: Pixels, max_bytes: int) -> None:
-    """Refuse outlines that are too fine for a response of `max_bytes`, before time is spent on them."""
-    edges = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
-    if edges * _BYTES_PER_EDGE > max_bytes:
-        raise ResponseTooLargeError(
-            f"the mask changes its label {edges} times along its rows, too often for outlines; use format png", "format"
-        )
+def _outline(content: Content, runs: Runs, index: int) -> object:
+    if content.geometry == "rle":
+        return runs.coco_rle(index)  # as of the mask's pixels, which need not be looked at for each label
+    return outline(content.result.mask == index, content.geometry, content.tolerance)

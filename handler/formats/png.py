@@ -8,11 +8,13 @@ import json
 import zlib
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from lseg_serve.handler.formats.colors import legend, palette
 from lseg_serve.handler.formats.content import Content
+from lseg_serve.handler.formats.png_bands import Picture, encode_pngs
 from lseg_serve.segmenter import UNLABELLED, Pixels
 
 LEGEND_KEY = "legend"  # of the PNG's text chunk
@@ -25,12 +27,25 @@ def encode_png(content: Content) -> bytes:
 
 def encode_color(content: Content) -> bytes:
     """The mask as an RGB PNG, each label in its colour."""
-    return rgb_png(colored(content.result.mask))
+    return encode_pngs([color_picture(content.result.mask)])[0]
 
 
 def encode_overlay(content: Content) -> bytes:
     """The image with the colours of its labels over it, as an RGB PNG."""
-    return rgb_png(overlaid(content.image, content.result.mask, content.alpha))
+    return encode_pngs([overlay_picture(content)])[0]
+
+
+def color_picture(mask: Pixels) -> Picture:
+    """`mask` [H, W] in the colours of its labels."""
+    height, width = mask.shape
+    return Picture(height, width, 3, lambda rows: colored(mask[rows]))
+
+
+def overlay_picture(content: Content) -> Picture:
+    """The image with the colours of its labels over it."""
+    image, mask, alpha = content.image, content.result.mask, content.alpha
+    height, width = mask.shape
+    return Picture(height, width, 3, lambda rows: overlaid(image[rows], mask[rows], alpha))
 
 
 def mask_png(mask: Pixels, labels: Sequence[str]) -> bytes:
@@ -50,20 +65,16 @@ def _legend_json(labels: tuple[str, ...]) -> str:
     return json.dumps(legend(labels), ensure_ascii=False)
 
 
-def rgb_png(pixels: Pixels) -> bytes:
-    """`pixels` [H, W, 3] or, with transparency, [H, W, 4] as a PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
 def colored(mask: Pixels) -> Pixels:
     """`mask` [H, W] in the colours of its labels: RGB [H, W, 3]."""
-    return palette()[mask]
+    return np.asarray(cv2.applyColorMap(np.ascontiguousarray(mask), palette()[:, None]))
 
 
 def overlaid(image: Pixels, mask: Pixels, alpha: float) -> Pixels:
     """`image` [H, W, 3] with the colours of `mask` [H, W] mixed in by `alpha` (0..1), but for unlabelled pixels."""
     blended = Image.blend(Image.fromarray(image), Image.fromarray(colored(mask)), alpha)
-    blended.paste(Image.fromarray(image), mask=Image.fromarray(mask == UNLABELLED))
-    return np.asarray(blended)
+    mixed = np.array(blended)
+    unlabelled = mask == UNLABELLED
+    if unlabelled.any():
+        mixed[unlabelled] = image[unlabelled]
+    return mixed

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lseg_serve.handler.formats.runs import Runs
 from lseg_serve.segmenter import Pixels
 
 Box = tuple[int, int, int, int]  # left, top, width, height, in pixels, as COCO has it
@@ -22,26 +23,22 @@ class Region:
 
 def find_regions(mask: Pixels, count: int) -> list[Region]:
     """The region of each of `count` labels in `mask` [H, W], in the order of their indices."""
-    areas = np.bincount(mask.ravel(), minlength=256)
-    rows = _extents(mask, count)
-    columns = _extents(mask.T, count)
-    regions = []
-    for index in range(count):
-        box = None
-        if areas[index]:
-            (top, bottom), (left, right) = rows[index], columns[index]
-            box = (left, top, right - left + 1, bottom - top + 1)
-        regions.append(Region(index, int(areas[index]), box))
-    return regions
+    return regions_of(Runs.of(mask), count)
 
 
-def _extents(mask: Pixels, count: int) -> list[tuple[int, int]]:
-    """First and last row of `mask` in which each label occurs; (0, 0) for one that does not."""
-    present = np.zeros((len(mask), 256), dtype=bool)
-    for row, indices in zip(present, mask, strict=True):
-        row[indices] = True
-    extents = []
-    for index in range(count):
-        found = np.flatnonzero(present[:, index])
-        extents.append((int(found[0]), int(found[-1])) if len(found) else (0, 0))
-    return extents
+def regions_of(runs: Runs, count: int) -> list[Region]:
+    """The region of each of `count` labels in the mask of the `runs`, in the order of their indices."""
+    return [_region(runs, index) for index in range(count)]
+
+
+def _region(runs: Runs, index: int) -> Region:
+    starts, ends = (places.astype(np.int64) for places in runs.of_label(index))
+    if not len(starts):
+        return Region(index, 0, None)
+    (left, top), (right, bottom) = np.divmod(starts, runs.height), np.divmod(ends - 1, runs.height)
+    if (left != right).any():  # a run that goes on in the next column has the last row and the first
+        highest, lowest = 0, runs.height - 1
+    else:
+        highest, lowest = int(top.min()), int(bottom.max())
+    width, height = int(right[-1] - left[0]) + 1, lowest - highest + 1
+    return Region(index, int((ends - starts).sum()), (int(left[0]), highest, width, height))

@@ -7,13 +7,15 @@ import json
 import re
 import zipfile
 
+import cv2
 import numpy as np
 
 from lseg_serve.handler.formats.colors import legend
 from lseg_serve.handler.formats.content import Content
-from lseg_serve.handler.formats.png import encode_overlay, encode_png, rgb_png
+from lseg_serve.handler.formats.png import encode_png, overlay_picture
+from lseg_serve.handler.formats.png_bands import Picture, encode_pngs
 from lseg_serve.handler.formats.regions import Box, find_regions
-from lseg_serve.segmenter import ResponseTooLargeError
+from lseg_serve.segmenter import Pixels, ResponseTooLargeError
 
 # Of all cut-outs together: more would occupy a worker for minutes.
 MAX_CUTOUT_PIXELS = 200_000_000
@@ -30,13 +32,15 @@ def encode_zip(content: Content) -> bytes:
     labels = content.result.labels
     boxes = {region.index: region.box for region in find_regions(content.result.mask, len(labels)) if region.box}
     _check_size(boxes)
+    cutouts = [_cutout(content, index, box) for index, box in boxes.items()]
+    overlay, *files = encode_pngs([overlay_picture(content), *cutouts])
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "mask.png", encode_png(content))
         _add(archive, "legend.json", json.dumps(legend(labels), ensure_ascii=False, indent=1).encode())
-        _add(archive, "overlay.png", encode_overlay(content))
-        for index, box in boxes.items():
-            _add(archive, f"cutouts/{index:03d}_{_file_name(labels[index])}.png", _cutout(content, index, box))
+        _add(archive, "overlay.png", overlay)
+        for index, file in zip(boxes, files, strict=True):
+            _add(archive, f"cutouts/{index:03d}_{_file_name(labels[index])}.png", file)
     return buffer.getvalue()
 
 
@@ -48,11 +52,17 @@ def _check_size(boxes: dict[int, Box]) -> None:
         )
 
 
-def _cutout(content: Content, index: int, box: Box) -> bytes:
+def _cutout(content: Content, index: int, box: Box) -> Picture:
     left, top, width, height = box
     window = np.s_[top : top + height, left : left + width]
-    opacity = (content.result.mask[window] == index).astype(np.uint8) * 255
-    return rgb_png(np.dstack([content.image[window], opacity]))
+    image, mask = content.image[window], content.result.mask[window]
+
+    def rows(part: slice) -> Pixels:
+        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(image[part]), cv2.COLOR_RGB2RGBA))
+        pixels[..., 3] = np.where(mask[part] == index, 255, 0)
+        return pixels
+
+    return Picture(height, width, 4, rows)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lseg_serve.model import Attend
+from lseg_serve.model import Attend, LSeg
 
 Module = TypeVar("Module", bound=nn.Module)
 Step = Callable[..., Tensor]
@@ -98,6 +98,9 @@ class Device(ABC):
     def attention(self) -> Attend | None:
         """The function by which the image encoder attends on this device; None for torch's own."""
         return None
+
+    def tune(self, net: LSeg) -> None:  # noqa: B027 - a device with one kernel for each operator has nothing to choose
+        """Choose among the kernels that this device has for the same operator of `net`, once it is placed."""
 
     def prepare(self, step: Step, *, short: bool = False) -> Step:
         """`step`, a step of the network, as this device runs it fastest: unchanged, captured or compiled.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import platform
+from pathlib import Path
 
 import torch
 
-from lseg_serve.model import int8
+from lseg_serve.model import LSeg, int8
+from lseg_serve.model.products import onednn_unavailable_reason
 from lseg_serve.segmenter.devices.base import Device
+
+logger = logging.getLogger(__name__)
 
 
 class CpuDevice(Device):
@@ -34,6 +39,39 @@ class CpuDevice(Device):
         """Why int8 layers cannot run on this processor: older ones lack VNNI."""
         return int8.unavailable_reason()
 
+    def tune(self, net: LSeg) -> None:
+        """Let oneDNN multiply where MKL is slow, and bfloat16 attend as it is fastest.
+
+        By the kind of processor, not by a measurement at the start: of eight such measurements on a busy machine some
+        chose one library and some the other, and two workers would have rounded differently.
+        """
+        types = {torch.float32, net.precision} - {torch.int8}  # the text tower is float32, int8 layers have their own
+        reason = prefers_mkl() or next(filter(None, map(onednn_unavailable_reason, types)), None)
+        if reason is None:
+            logger.info("Linear layers: %d by oneDNN", net.multiply_by_onednn())
+        else:
+            logger.info("Linear layers by torch's own choice: %s", reason)
+        if net.precision == torch.bfloat16 and int8.attends_by_products():
+            net.attend_by_products()
+
     def describe(self) -> str:
         """The processor's architecture and the number of threads that torch uses."""
         return f"{self.name} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def prefers_mkl(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Why linear layers stay with MKL, to which torch gives them, in words; None on AMD with AVX-512.
+
+    On that kind of processor MKL was measured to be slower than oneDNN, at the same weights. `cpuinfo` is the file in
+    which Linux describes the processor.
+    """
+    try:
+        with cpuinfo.open(encoding="utf-8") as file:
+            vendor = next((line for line in file if line.startswith("vendor_id")), "")
+    except OSError:
+        vendor = platform.processor()  # on Windows it ends with the vendor
+    if "AuthenticAMD" not in vendor:
+        return "MKL is not known to be slow on this processor"
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return "without AVX-512 it was not measured"
+    return None

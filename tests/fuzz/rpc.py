@@ -15,6 +15,7 @@ import grpc
 
 from tests.fuzz.damage import damaged
 from tests.fuzz.hostile import image, options
+from tests.fuzz.images import corpus
 from tests.fuzz.run import Report
 from tests.fuzz.sending import Verdict
 
@@ -71,6 +72,9 @@ def hostile_call(seed: int, number: int) -> Call:
 def _request(rng: random.Random) -> bytes:
     """A PredictionsRequest: field 1 the model, 2 its version, 3 a map of names to bytes."""
     names = (b"lseg", b"", b"other", b"l" * 5000, b"\xff\xfe", b"../lseg")
+    if rng.random() < 0.2:  # nothing wrong yet
+        good = {"image": rng.choice(list(corpus().values())), "labels": b"sky,tree"}
+        return _field(1, b"lseg") + b"".join(_entry(name, value) for name, value in good.items())
     parts = [_field(1, b"lseg" if rng.random() < 0.9 else rng.choice(names))]
     if rng.random() < 0.1:
         parts.append(_field(2, rng.choice((b"1.0", b"2", b"", b"x" * 300))))
@@ -81,9 +85,14 @@ def _request(rng: random.Random) -> bytes:
         inputs |= {f"field {number}": b"x" for number in range(rng.choice((10, 2000)))}
     if rng.random() < 0.05:
         inputs["labels"] = json.dumps([[]] * rng.choice((1, 1000))).encode()
-    entries = [_field(3, _field(1, name.encode()) + _field(2, value)) for name, value in inputs.items()]
+    entries = [_entry(name, value) for name, value in inputs.items()]
     rng.shuffle(entries)
     return b"".join(parts + entries)
+
+
+def _entry(name: str, value: bytes) -> bytes:
+    """An entry of the map."""
+    return _field(3, _field(1, name.encode()) + _field(2, value))
 
 
 def _field(number: int, content: bytes) -> bytes:

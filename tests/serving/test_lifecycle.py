@@ -8,7 +8,6 @@ import shutil
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 import yaml
@@ -121,18 +120,6 @@ def test_workers_end_on_a_machine_without_the_program_kill(
         assert len(server.workers("lseg")) == 1
         assert server.stop()
     assert not list((tmp_path / "run" / "tmp" / "models").iterdir())
-
-
-def test_a_killed_worker_comes_back(server: LocalServer, url: str, photo: bytes) -> None:
-    (worker,) = server.workers("lseg")
-    psutil.Process(worker["pid"]).kill()
-
-    def back() -> bool:
-        (now,) = server.workers("lseg")
-        return bool(now["status"] == "READY" and now["pid"] != worker["pid"])
-
-    assert eventually(back, PATIENCE)
-    assert requests.post(url, files={"image": photo}, timeout=60).status_code == 200
 
 
 @pytest.fixture(scope="module")

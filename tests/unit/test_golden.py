@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lseg_serve.model import LSeg
+from lseg_serve.model.products import onednn_unavailable_reason
 
 TOLERANCE = 1e-3
 
@@ -22,11 +23,15 @@ def test_logits_equal_the_golden_ones(
     reference = np.load(golden / f"{name}.npz")
     labels = json.loads(str(reference["meta"]))["labels"]
     net = LSeg.from_checkpoint(full_size_checkpoint(name))
-    for size in ("480", "352x512"):
+    for size, by in (("480", "torch"), ("352x512", "torch"), ("352x512", "oneDNN")):
+        if by == "oneDNN":
+            if onednn_unavailable_reason(torch.float32) is not None:
+                continue
+            assert net.multiply_by_onednn() > 0
         pixels = torch.from_numpy(reference[f"x{size}"]).permute(2, 0, 1)[None].float() / 127.5 - 1
         found = net.logits(pixels, labels)[0].numpy()
         expected = reference[f"logits{size}_s8"]
         difference = np.abs(found[:, ::8, ::8] - expected).max()
         with capsys.disabled():
-            print(f"\n{name} {size}: largest difference {difference:.1e}")
+            print(f"\n{name} {size}, linear layers by {by}: largest difference {difference:.1e}")
         assert difference < TOLERANCE

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lseg_serve.handler.formats.colors import hex_color, legend, palette
-from lseg_serve.handler.formats.png import colored, mask_png, overlaid, rgb_png
+from lseg_serve.handler.formats.png import colored, mask_png, overlaid
 from lseg_serve.segmenter import UNLABELLED
 from tests.support.pictures import Pixels, noise
 
@@ -80,12 +80,6 @@ def test_the_mask_png_carries_its_legend_in_any_language() -> None:
     found = json.loads(image.info["legend"])
     assert [entry["name"] for entry in found] == LABELS
     assert found == legend(LABELS)
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-def test_rgb_png_is_lossless(channels: int) -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, (20, 31, channels), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(rgb_png(pixels)))), pixels)
 
 
 def test_colours_stand_at_the_pixels_of_their_labels() -> None:

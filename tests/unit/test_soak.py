@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lseg_serve.bench.__main__ import main
 from lseg_serve.bench.load_tables import soak_table
 from lseg_serve.bench.rows import RESULTS
 from lseg_serve.bench.soak import mixed
@@ -48,6 +49,18 @@ def test_growth_is_told(quantity: str, step: float, word: str) -> None:
 def test_growth_while_it_warms_up_does_not_count() -> None:
     warming = [replace(one, resident_mb=one.resident_mb * min(1.0, one.minute / 10)) for one in FLAT]
     assert not_flat(warming) == []
+
+
+def test_a_single_sample_has_no_trend() -> None:
+    assert not_flat(FLAT[:2]) == []
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
+def test_a_soak_without_a_length_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["soak", f"--minutes={value}"])
+    assert end.value.code == 2
+    assert f"{value!r}; accepted: a number above 0" in capsys.readouterr().err
 
 
 def test_samples_survive_their_file(tmp_path: Path) -> None:
