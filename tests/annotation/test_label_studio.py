@@ -18,7 +18,7 @@ from lseg_serve.client import Mask, read_mask
 from lseg_serve.server import LocalServer
 from tests.annotation.studio import Studio
 from tests.conftest import PROJECT
-from tests.support.label_studio import unpacked
+from tests.support.label_studio import running_backend, unpacked
 
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
 # Screenshots are kept there, for whoever wants to look.
@@ -147,6 +147,16 @@ def test_changed_words_take_effect(studio: Studio, endpoint: LocalServer, backen
     more = [*words, "sheep", "person"]
     assert {"sheep", "person"} <= {_word(one) for one in third["result"]}
     assert np.array_equal(_drawn(third, more), _without_small(_mask(endpoint, more)))
+
+
+def test_a_personal_access_token_fetches_uploads(studio: Studio, endpoint: LocalServer) -> None:
+    personal = studio.ask("POST", "/api/token/", 201)["token"]
+    for key, outcome in ((personal, "lseg 1.0 ("), (f"{personal[:-4]}abcd", "Failed: Label Studio does not accept")):
+        with running_backend(endpoint, studio.url, LABEL_STUDIO_API_KEY=key) as (url, log):
+            _, (task,) = studio.project(CONFIG, url, VILLAGE)
+            (prediction,) = studio.predictions(task)
+        assert prediction["model_version"].startswith(outcome)
+        assert key not in "".join(log)
 
 
 @pytest.mark.parametrize("shape", ["Brush", "Polygon", "PolygonLabels"])
