@@ -1,4 +1,4 @@
-"""Mixed requests for as long as wanted, and what they leave: memory, open handles and threads of Java and the worker."""
+"""Mixed requests for as long as wanted, and what they leave: memory, handles and threads of Java and the worker."""
 
 from __future__ import annotations
 
