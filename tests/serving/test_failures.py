@@ -1,6 +1,6 @@
 """What goes wrong under load: each request is answered or fails cleanly, and the server is back by itself.
 
-The seconds until masks come again are printed (`-s`); docs/operations.md has them for the bundled model.
+The seconds until masks come again are printed (`-s`); docs/operations.md has them.
 """
 
 from __future__ import annotations
