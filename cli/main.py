@@ -47,6 +47,7 @@ COMMANDS = {
         "cli.label_studio", "label images in Label Studio, as its ML backend", "--label-studio http://localhost:8200"
     ),
     "segment": Command("cli.segment", "segment images with a running server", 'photos/ --labels "cat,other" -o masks'),
+    "batch": Command("cli.batch", "segment very many images without a server", "plan photos/ -o photos.parquet"),
     "describe": Command("cli.describe", "what a running server tells of its model", "--json"),
     "scale": Command("cli.scale", "change the number of workers", "2"),
     "evaluate": Command("cli.evaluate", "measure accuracy at the endpoint", "ade20k --data data"),

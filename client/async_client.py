@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.answers import Answer, Document, Parts, Picture, Scores
 from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
 from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
@@ -103,6 +103,11 @@ class AsyncLSegClient:
 
     @overload
     async def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["coco", "hf"], **options: Unpack[Options]
+    ) -> Document: ...
+
+    @overload
+    async def segment(
         self, image: ImageInput, labels: Labels = None, *, format: str, **options: Unpack[Options]
     ) -> Answer: ...
 
@@ -126,17 +131,19 @@ class AsyncLSegClient:
         """
         async with self._slots:
             found = await self._run(embedding(self._target, image, labels, cast(Mapping[str, object], options)))
-        return found.with_encode(self._encoder(asyncio.get_running_loop()))
+        return found.with_encode(self._encoder(asyncio.get_running_loop(), options.get("template")))
 
     async def embed_points(self, image: ImageInput, points: object, **options: Unpack[EmbedFields]) -> npt.NDArray[Any]:
         """The embeddings at `points` of `image`, as `LSegClient.embed_points` has them."""
         async with self._slots:
             return await self._run(embedding_points(self._target, image, points, cast(Mapping[str, object], options)))
 
-    async def embed_labels(self, labels: Labels) -> npt.NDArray[np.float32]:
+    async def embed_labels(
+        self, labels: Labels, template: str | Sequence[str] | None = None
+    ) -> npt.NDArray[np.float32]:
         """The unit embeddings of `labels`, as `LSegClient.embed_labels` has them."""
         async with self._slots:
-            return await self._run(embedding_labels(self._target, labels))
+            return await self._run(embedding_labels(self._target, labels, template))
 
     async def ping(self) -> None:
         """Return if a server answers at all, as `LSegClient.ping` does."""
@@ -158,7 +165,7 @@ class AsyncLSegClient:
         """Give the model so many workers, as `LSegClient.scale` does."""
         return await self._run(scaling(self._target, workers, seconds))
 
-    def _encoder(self, loop: asyncio.AbstractEventLoop) -> Encode:
+    def _encoder(self, loop: asyncio.AbstractEventLoop, template: str | Sequence[str] | None) -> Encode:
         """Encodes texts for a thread beside `loop`, by a request that `loop` sends."""
 
         def encode(labels: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -171,7 +178,7 @@ class AsyncLSegClient:
                     "new texts would stop the event loop that asks the server for them; accepted: in a thread, "
                     "`await asyncio.to_thread(found.segment, labels)`, or the result of `await client.embed_labels`"
                 )
-            return asyncio.run_coroutine_threadsafe(self.embed_labels(labels), loop).result()
+            return asyncio.run_coroutine_threadsafe(self.embed_labels(labels, template), loop).result()
 
         return encode
 

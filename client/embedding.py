@@ -26,6 +26,7 @@ class EmbedFields(TypedDict, total=False):
     """
 
     mode: str | None  # "fast" or "accurate"
+    template: str | Sequence[str] | None  # of the labels, those that are asked for later as well
     preset: str | None  # "openscene" or "vlmaps"
     dtype: str | None  # "float16" or "float32"
     scales: Sequence[float] | None
@@ -72,15 +73,19 @@ def embedding_points(
     return _array(reply, "embeddings", len(places))
 
 
-def embedding_labels(target: Target, labels: Labels) -> Operation[npt.NDArray[np.float32]]:
-    """Ask for the unit embeddings of `labels`: float32 [K, E].
+def embedding_labels(
+    target: Target, labels: Labels, template: str | Sequence[str] | None = None
+) -> Operation[npt.NDArray[np.float32]]:
+    """Ask for the unit embeddings of `labels` in `template`: float32 [K, E].
 
     Raises:
         ClientError: one of its kinds; BadInput where there are no labels.
     """
     if not labels:
         raise BadInput(f"labels is {labels!r}; accepted: a list of 1 or more texts, or text")
-    reply = yield from predicted(target, {**_FORMAT, **labels_field(labels)}, None)
+    reply = yield from predicted(
+        target, {**_FORMAT, **labels_field(labels), **text_fields({"template": template})}, None
+    )
     found = _array(reply, "label_embeddings", None if isinstance(labels, str) else len(labels))
     return np.asarray(found, dtype=np.float32)
 

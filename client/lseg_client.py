@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.answers import Answer, Document, Parts, Picture, Scores
 from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
 from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
@@ -114,6 +114,11 @@ class LSegClient:
 
     @overload
     def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["coco", "hf"], **options: Unpack[Options]
+    ) -> Document: ...
+
+    @overload
+    def segment(
         self, image: ImageInput, labels: Labels = None, *, format: str, **options: Unpack[Options]
     ) -> Answer: ...
 
@@ -129,12 +134,12 @@ class LSegClient:
 
         Args:
             image: a path, a URL, the bytes of an image file, a Pillow image, or an array; see `images.encoded`.
-            labels: distinct texts, or one text that the server splits (docs/requests.md, "Labels"); None: the label set
-                that was exported with the model.
+            labels: distinct texts or groups of texts, or one text that the server splits (docs/requests.md, "Labels");
+                None: the label set that was exported with the model.
             format: what is wanted: `png` is a `Mask`, `color` and `overlay` a `Picture`, `json` a `Report`, `npz`
-                `Scores`, and `zip` `Parts`.
-            options: mode, threshold, alpha, geometry, bands and range, as docs/requests.md has them. What is left out
-                is the server's default.
+                `Scores`, `zip` `Parts`, and `coco` and `hf` a `Document`.
+            options: mode, threshold, template, alpha, geometry, tolerance, parts, bands and range, as docs/requests.md
+                has them. What is left out is the server's default.
 
         Raises:
             BadInput: the image cannot be read, or a value cannot be sent.
@@ -154,15 +159,16 @@ class LSegClient:
         Args:
             image: as in `segment`.
             labels: their embeddings come as well; None: none.
-            options: mode, preset, dtype, scales, flip, base_size, crop_size, bands and range, as docs/embeddings.md
-                has them. What is left out is the server's default.
+            options: mode, template, preset, dtype, scales, flip, base_size, crop_size, bands and range, as
+                docs/embeddings.md has them. What is left out is the server's default.
 
         Raises:
             ClientError: see `segment`.
         """
         with self._slots:
             found = self._run(embedding(self._target, image, labels, cast(Mapping[str, object], options)))
-        return found.with_encode(self.embed_labels)
+        template = options.get("template")
+        return found.with_encode(lambda texts: self.embed_labels(texts, template))
 
     def embed_points(self, image: ImageInput, points: object, **options: Unpack[EmbedFields]) -> npt.NDArray[Any]:
         """The embeddings at `points` [N, 2] of x and y, in pixels of the upright image: [N, E] of float16 or float32.
@@ -175,14 +181,14 @@ class LSegClient:
         with self._slots:
             return self._run(embedding_points(self._target, image, points, cast(Mapping[str, object], options)))
 
-    def embed_labels(self, labels: Labels) -> npt.NDArray[np.float32]:
-        """The unit embeddings of `labels`, up to as many as a request may have: float32 [K, E].
+    def embed_labels(self, labels: Labels, template: str | Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+        """The unit embeddings of `labels` in `template`, up to as many as a request may have: float32 [K, E].
 
         Raises:
             ClientError: see `segment`.
         """
         with self._slots:
-            return self._run(embedding_labels(self._target, labels))
+            return self._run(embedding_labels(self._target, labels, template))
 
     def ping(self) -> None:
         """Return if a server answers at all. That says nothing of the model: a TorchServe answers while models load.

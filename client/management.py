@@ -6,15 +6,16 @@ import json
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from lseg_serve.client.errors import BadAnswer, BadInput, Refused, TimedOut, Unreachable, refusal
 from lseg_serve.client.messages import Operation, Request, Wait, ask
 from lseg_serve.client.report import first_finding
 from lseg_serve.client.segmenting import Target
+from lseg_serve.labelsets import Label, as_json, label_of
 
 _SECONDS = 30  # for what TorchServe answers by itself
 _POLL_SECONDS = 0.25
@@ -38,7 +39,7 @@ class LabelSet(BaseModel):
     model_config = _FROZEN
 
     name: str | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[Annotated[Label, BeforeValidator(label_of), PlainSerializer(as_json)], ...] = ()
 
 
 class Limits(BaseModel):

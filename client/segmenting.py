@@ -13,8 +13,10 @@ from lseg_serve.client.errors import BadInput, refusal
 from lseg_serve.client.images import ImageInput, encoded
 from lseg_serve.client.messages import Operation, Reply, Request, Wait, ask, form
 from lseg_serve.client.retries import Retries, Tries
+from lseg_serve.labelsets import Group, LabelInput, as_json
 
-Labels: TypeAlias = Sequence[str] | str | None  # distinct texts; one text is split as the server splits it
+# Distinct texts, or groups of them: lists of words, or mappings of name and any. One text the server splits.
+Labels: TypeAlias = Sequence[LabelInput] | str | None
 
 _INFERENCE_PORT, _MANAGEMENT_PORT = 8080, 8081  # of TorchServe, where nobody says otherwise
 
@@ -24,8 +26,11 @@ class Options(TypedDict, total=False):
 
     mode: str | None  # "fast" or "accurate"
     threshold: float | None  # 0..1
+    template: str | Sequence[str] | None  # with {} in the place of a word; several are averaged
     alpha: float | None  # 0..1
     geometry: str | None  # "rle", "polygons" or "label_studio"
+    tolerance: float | None  # pixels, of polygons
+    parts: str | None  # "together" or "apart", in coco
     bands: Sequence[int] | str | None
     range: Sequence[float] | str | None
 
@@ -124,14 +129,33 @@ def labels_field(labels: Labels) -> dict[str, str]:
     if isinstance(labels, str):
         return {"labels": labels}
     try:
-        return {"labels": json.dumps(list(labels))}
+        return {"labels": json.dumps([as_json(one) if isinstance(one, Group) else one for one in labels])}
     except TypeError as error:
-        raise BadInput(f"labels cannot be sent: {error}; accepted: a list of texts, or text") from error
+        raise BadInput(
+            f"labels cannot be sent: {error}; accepted: a list of texts and lists of texts, or text"
+        ) from error
 
 
 def text_fields(options: Mapping[str, object]) -> dict[str, str]:
-    """The fields of a form that hold `options`; those that are None are left out."""
-    return {name: _field(value) for name, value in options.items() if value is not None}
+    """The fields of a form that hold `options`; those that are None are left out.
+
+    Raises:
+        BadInput: a template is no text.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    template = given.pop("template", None)
+    fields = {name: _field(value) for name, value in given.items()}
+    return fields if template is None else {**fields, "template": _template(template)}
+
+
+def _template(value: object) -> str:
+    """One template as it is, several as JSON, since a template may hold a comma."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(list(value))  # type: ignore[call-overload]
+    except TypeError as error:
+        raise BadInput(f"template cannot be sent: {error}; accepted: a text, or a list of texts") from error
 
 
 def _field(value: object) -> str:

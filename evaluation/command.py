@@ -29,6 +29,7 @@ from lseg_serve.evaluation.zero_shot import (
     pascal_pairs,
     write_zero_shot_report,
 )
+from lseg_serve.labelsets import TemplateError, as_json, name_of, read_templates
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -65,7 +66,8 @@ def _evaluate(title: str, samples: list[Sample], options: argparse.Namespace) ->
     samples = samples[: options.limit]
     title = f"{title}, {options.mode} mode"
     folder = options.output or Path("evaluation-results") / _file_name(title)
-    settings = _settings(options, title) | {"labels": samples[0].labels, "rule": samples[0].rule.digest}
+    labels = list(map(as_json, samples[0].labels))
+    settings = _settings(options, title) | {"labels": labels, "rule": samples[0].rule.digest}
     journal, session = _measure(samples, folder, settings, options)
     summary = write_report(folder, title, samples, journal, settings, session)
     return _finish(folder, summary, headline_rows(summary), options.json)
@@ -74,7 +76,7 @@ def _evaluate(title: str, samples: list[Sample], options: argparse.Namespace) ->
 def _zero_shot(options: argparse.Namespace) -> int:
     folds = range(FOLDS) if options.fold == "all" else [int(options.fold)]
     if options.dataset == "fss":
-        classes = read_labels(str(options.classes)).labels if options.classes else None
+        classes = tuple(map(name_of, read_labels(str(options.classes)).labels)) if options.classes else None
         return _zero_shot_fold("FSS-1000", fss_pairs(options.data, classes), options)
     makers = {"pascal": ("Pascal-5i", pascal_pairs), "coco": ("COCO-20i", coco_pairs)}
     name, make = makers[options.dataset]
@@ -96,7 +98,7 @@ def _zero_shot_fold(title: str, pairs: list[Pair], options: argparse.Namespace) 
 def _measure(
     samples: Sequence[Sample], folder: Path, settings: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Journal, Session]:
-    server = Server(options.url, options.model, options.mode, options.timeout)
+    server = Server(options.url, options.model, options.mode, options.timeout, options.template)
     journal = Journal(folder, settings)
     left = sum(not journal.done(sample.name) for sample in samples)
     if left:
@@ -107,7 +109,8 @@ def _measure(
 
 def _settings(options: argparse.Namespace, title: str) -> dict[str, Any]:
     """The settings that must be equal for results to be put together."""
-    return {"title": title, "mode": options.mode, "model": options.model}
+    template = {} if options.template is None else {"template": list(options.template)}
+    return {"title": title, "mode": options.mode, "model": options.model, **template}
 
 
 def _finish(folder: Path, summary: dict[str, Any], rows: Sequence[tuple[str, str]], as_json: bool) -> int:
@@ -156,6 +159,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return number
+
+
+def _template(text: str) -> tuple[str, ...]:
+    try:
+        return read_templates(text)
+    except TemplateError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _offset(text: str) -> int:
@@ -209,6 +219,11 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
     common.add_argument("--model", default="lseg", help="name on the server (default: %(default)s)")
     common.add_argument("--mode", choices=("fast", "accurate"), default="fast", help="(default: %(default)s)")
+    common.add_argument(
+        "--template",
+        type=_template,
+        help='sentence for each word, such as "a photo of a {}", or a JSON list (default: the server\'s)',
+    )
     common.add_argument("--limit", type=_positive, help="only so many images")
     common.add_argument("--workers", type=_positive, default=2, help="requests at a time (default: %(default)s)")
     common.add_argument("--timeout", type=float, default=600, help="seconds for one response (default: %(default)s)")

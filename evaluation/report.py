@@ -41,7 +41,7 @@ def write_report(
     folder: Path, title: str, samples: Sequence[Sample], journal: Journal, settings: Mapping[str, Any], session: Session
 ) -> dict[str, Any]:
     """Write everything below `folder` and return the summary that metrics.json holds."""
-    labels = samples[0].labels
+    labels = samples[0].names
     records = [journal.records[sample.name] for sample in samples if sample.name in journal.records]
     measured = [record for record in records if record.error is None]
     confusion = total_confusion(measured, len(labels))
@@ -135,7 +135,7 @@ def _worst(samples: Sequence[Sample], records: Mapping[str, Record], count: int,
     judged.sort(key=lambda one: one[:2])
     return [
         Images(
-            f"{name}: pixel accuracy {accuracy:.4f}; {_mistakes(sample.labels, records[name])}",
+            f"{name}: pixel accuracy {accuracy:.4f}; {_mistakes(sample.names, records[name])}",
             comparison(sample, masks / f"{name}.png"),
         )
         for accuracy, name, sample in judged[:_WORST]

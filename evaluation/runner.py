@@ -32,6 +32,7 @@ class Server:
     model: str = "lseg"
     mode: str = "fast"
     timeout: float = 600  # seconds for one response
+    template: tuple[str, ...] | None = None  # None: the server's own
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _measured(sample: Sample, server: Server, client: LSegClient, masks: Path) -
         truth = read_truth(sample.truth, sample.rule)
         image = sample.image.read_bytes()
         start = time.perf_counter()
-        mask = client.segment(image, sample.sent_labels, mode=server.mode)
+        mask = client.segment(image, sample.sent_labels, mode=server.mode, template=server.template)
         milliseconds = (time.perf_counter() - start) * 1000
         _check_legend(sample, mask)
         _check_size(sample, truth, mask)
@@ -114,8 +115,8 @@ def _measured(sample: Sample, server: Server, client: LSegClient, masks: Path) -
 def _check_legend(sample: Sample, mask: Mask) -> None:
     """Refuse a mask with other labels than the sample's, above all where the model's own label set is used."""
     found = [entry.name for entry in mask.legend]
-    if found != list(sample.labels):
-        different = next((pair for pair in zip(sample.labels, found, strict=False) if pair[0] != pair[1]), None)
+    if found != list(sample.names):
+        different = next((pair for pair in zip(sample.names, found, strict=False) if pair[0] != pair[1]), None)
         detail = f"{different[1]!r} in place of {different[0]!r}" if different else f"{len(found)} labels"
         raise EvaluationError(
             f"the response has other labels ({detail}); where two labels are the same text, the model must be "

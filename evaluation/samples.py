@@ -6,10 +6,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lseg_serve.evaluation.errors import EvaluationError
 from lseg_serve.evaluation.truth import TruthRule
-from lseg_serve.labelsets import NAMES, LabelFileError, normalized, parse_labels, published_labels, read_label_file
+from lseg_serve.labelsets import (
+    NAMES,
+    Label,
+    LabelFileError,
+    as_json,
+    label_of,
+    name_of,
+    parse_labels,
+    published_labels,
+    read_label_file,
+    words_of,
+)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -22,23 +34,29 @@ class Sample:
     image: Path
     truth: Path
     rule: TruthRule
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
 
     @property
-    def sent_labels(self) -> tuple[str, ...] | None:
+    def names(self) -> tuple[str, ...]:
+        """What the legend of its mask calls the labels."""
+        return tuple(map(name_of, self.labels))
+
+    @property
+    def sent_labels(self) -> tuple[Any, ...] | None:
         """The labels to send. None if the endpoint would refuse them, because two of them are the same to it.
 
         They must then be the label set that was exported with the model. The legend of each response tells.
         """
-        distinct = {" ".join(label.casefold().split()) for label in self.labels}
-        return self.labels if len(distinct) == len(self.labels) else None
+        words = [word for label in self.labels for word in words_of(label)]
+        distinct = {" ".join(word.casefold().split()) for word in words}
+        return tuple(map(as_json, self.labels)) if len(distinct) == len(words) else None
 
 
 @dataclass(frozen=True)
 class LabelFile:
     """Labels and, where the file gives them, the values that stand for them in the ground truth."""
 
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     values: dict[int, int] | None  # value -> index into labels
 
 
@@ -46,7 +64,8 @@ def read_labels(name: str) -> LabelFile:
     """A published label set by its name, or a file.
 
     A file has one label a line or is a JSON list, both in the order of their indices, or a JSON object of value: label,
-    such as {"7": "road", "8": "sidewalk"}; several values may stand for one label there.
+    such as {"7": "road", "8": "sidewalk"}; several values may stand for one label there. A label may be a group of
+    words, as `labelsets.read_labels` says.
 
     Raises:
         EvaluationError: no such set or file, or it holds no labels.
@@ -64,18 +83,18 @@ def read_labels(name: str) -> LabelFile:
 
 def _labels_with_values(text: str, name: str) -> LabelFile:
     try:
-        names = {int(value): normalized(str(label)) for value, label in json.loads(text).items()}
-        if not all(0 <= value < 1 << 16 for value in names):
+        found = {int(value): label_of(label) for value, label in json.loads(text).items()}
+        if not all(0 <= value < 1 << 16 for value in found):
             raise ValueError("a value is outside 0..65535")
     except ValueError as error:  # also what json raises
         raise EvaluationError(f"labels {name!r}: {error}; accepted: value: label, such as 7: road") from error
-    labels = tuple(dict.fromkeys(names.values()))
-    if not labels or not all(labels):
+    labels = tuple(dict.fromkeys(found.values()))
+    if not labels:
         raise EvaluationError(f"labels {name!r}: holds an empty label or none at all")
-    return LabelFile(labels, {value: labels.index(label) for value, label in names.items()})
+    return LabelFile(labels, {value: labels.index(label) for value, label in found.items()})
 
 
-def ade20k_samples(data: Path, labels: Sequence[str], split: str) -> list[Sample]:
+def ade20k_samples(data: Path, labels: Sequence[Label], split: str) -> list[Sample]:
     """ADE20K as published in ADEChallengeData2016.zip: value 0 is ignored, value v is label v - 1.
 
     Raises:
@@ -92,7 +111,7 @@ def ade20k_root(data: Path) -> Path:
 
 
 def folder_samples(
-    images: Path, truth: Path, rule: TruthRule, labels: Sequence[str], image_suffix: str = "", truth_suffix: str = ""
+    images: Path, truth: Path, rule: TruthRule, labels: Sequence[Label], image_suffix: str = "", truth_suffix: str = ""
 ) -> list[Sample]:
     """The images in a folder and its subfolders, each with the PNG at the same place in `truth`.
 
@@ -105,7 +124,12 @@ def folder_samples(
 
 
 def _paired(
-    images: Path, truth: Path, rule: TruthRule, labels: tuple[str, ...], image_suffix: str = "", truth_suffix: str = ""
+    images: Path,
+    truth: Path,
+    rule: TruthRule,
+    labels: tuple[Label, ...],
+    image_suffix: str = "",
+    truth_suffix: str = "",
 ) -> list[Sample]:
     for folder in (images, truth):
         if not folder.is_dir():

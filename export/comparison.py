@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,9 +29,9 @@ class Reference:
     seconds: float  # that the checkpoint takes for the image's features
 
     @classmethod
-    def of(cls, net: LSeg, labels: tuple[str, ...], pixels: Tensor) -> Reference:
+    def of(cls, net: LSeg, labels: Sequence[str], pixels: Tensor) -> Reference:
         """What `net`, exactly as the checkpoint has it, computes for `pixels` and the first of `labels`."""
-        chosen = labels[:_LABELS]
+        chosen = tuple(labels[:_LABELS])
         return cls(pixels, chosen, net.logits(pixels, chosen), measured_seconds(net, pixels))
 
 

@@ -29,7 +29,7 @@ def write_contents(folder: Path, plan: Plan, net: LSeg, precision: str, embeddin
         plan: of the export.
         net: the network as it will be served.
         precision: what its image side is in.
-        embeddings: of the plan's labels, float32 [K, E].
+        embeddings: of the words of the plan's labels, float32 [W, E].
 
     Returns:
         The number of parameters.

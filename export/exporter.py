@@ -61,12 +61,12 @@ def export(options: Options) -> Summary:
 
 
 def _export(plan: Plan, staging: Path) -> Summary:
-    labels = plan.label_set.labels
-    logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(labels))
+    words = plan.label_set.words
+    logger.info("[2/5] encoding %d labels, and a test image with the checkpoint as it is", len(words))
     net = plan.network()
     with torch.no_grad():
-        embeddings = net.encode_labels(labels)
-    reference = Reference.of(net, labels, plan.calibration.test_image(plan.config))
+        embeddings = net.encode_labels(words)
+    reference = Reference.of(net, words, plan.calibration.test_image(plan.config))
     del net  # its memory is needed for the next
     net, precision = choose_precision(plan.precisions, lambda name: _network_in(name, plan), reference)
 

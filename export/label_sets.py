@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lseg_serve.export.errors import ExportError
-from lseg_serve.labelsets import NAMES, LabelFileError, published_labels, read_labels
+from lseg_serve.labelsets import NAMES, Label, LabelFileError, published_labels, read_labels, words_of
 from lseg_serve.segmenter import Config, InvalidLabelsError, checked_labels
 
 
@@ -15,7 +15,12 @@ class LabelSet:
     """Labels in the order of their indices."""
 
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
+
+    @property
+    def words(self) -> list[str]:
+        """The words of all labels, one label's after the other."""
+        return [word for label in self.labels for word in words_of(label)]
 
 
 def load_label_set(name: str, config: Config) -> LabelSet:

@@ -12,6 +12,7 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 from lseg_serve.export.label_sets import LabelSet
+from lseg_serve.labelsets import as_json
 from lseg_serve.model import Architecture
 from lseg_serve.model.architecture import preset_name
 from lseg_serve.segmenter import ARCHIVE_FORMAT, CONFIG_FILE, WEIGHTS_FILE
@@ -61,7 +62,7 @@ def lseg_manifest(
         "architecture": architecture.as_dict(),
         "precision": precision,
         "weights": {"parameters": parameters, "bytes": weights_bytes},
-        "label_set": {"name": label_set.name, "labels": list(label_set.labels)},
+        "label_set": {"name": label_set.name, "labels": list(map(as_json, label_set.labels))},
         "versions": {package: metadata.version(package).partition("+")[0] for package in _PACKAGES},
     }
     return json.dumps(document, indent=1, ensure_ascii=False)

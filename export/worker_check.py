@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lseg_serve import model, segmenter
 from lseg_serve.handler import pipeline
+from lseg_serve.labelsets import words_of
 from lseg_serve.model.fusion import upsample
 from lseg_serve.segmenter import CONFIG_FILE, Config, Segmenter
 
@@ -27,7 +28,8 @@ def main(folder: Path, inputs: Path, outputs: Path) -> None:
     config = Config.from_file(folder / CONFIG_FILE).replaced(device="cpu")
     loaded = Segmenter.load(folder, config)
     given = load_file(inputs)
-    text = loaded.text_cache.embeddings(loaded.label_set[: int(given["label_count"])])
+    words = [word for label in loaded.label_set for word in words_of(label)]
+    text = loaded.text_cache.embeddings(words[: int(given["label_count"])])
     (scores,) = loaded.network.scores(list(given["pixels"]), [text], 1)
     height, width = given["pixels"].shape[-2:]
     with torch.no_grad():

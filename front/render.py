@@ -10,15 +10,22 @@ from typing import Final
 TEMPLATE: Final = Path(__file__).parent / "nginx.conf.template"
 # The options of a request that may come as headers, by the names of the request's fields. The image is the body.
 HEADER_FIELDS: Final = (
-    "labels", "format", "mode", "threshold", "alpha", "geometry", "bands", "range", "container", "points", "dtype",
-    "preset", "scales", "flip", "base_size", "crop_size",
+    "labels", "template", "format", "mode", "threshold", "alpha", "geometry", "tolerance", "parts", "bands", "range",
+    "container", "points", "dtype", "preset", "scales", "flip", "base_size", "crop_size",
 )  # fmt: skip
 
 # Of a kind of value: its name, what it looks like, and that in words. What could end a directive of nginx is in none.
 _ADDRESS: Final = ("HOST:PORT", re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}"), "HOST:PORT")
 _NUMBER: Final = ("NUMBER", re.compile(r"[1-9][0-9]{0,8}"), "a whole number from 1 to 999999999")
+# nginx counts what goes on at a time in 16 bits.
+_COUNT: Final = (
+    "NUMBER",
+    re.compile(r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"),
+    "a whole number from 1 to 65535",
+)
 _PATH: Final = ("PATH", re.compile(r"/[A-Za-z0-9._/+@:=-]*"), "an absolute path of letters, digits and ._/+@:=-")
 _SWITCH: Final = ("on|off", re.compile("on|off"), "on, off")
+_WORKERS: Final = ("NUMBER|auto", re.compile(r"auto|[1-9][0-9]{0,2}"), "auto, or a number from 1 to 999")
 _USER: Final = ("USER", re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "the name of a user")
 
 
@@ -47,6 +54,7 @@ class FrontSettings:
     address_requests: str = "64"
     slow_seconds: str = "10"
     answer_seconds: str = "620"
+    workers: str = "auto"
     user: str = "www-data"
     access_log: str = "/dev/stdout"
     error_log: str = "/dev/stderr"
@@ -71,10 +79,11 @@ class FrontSettings:
 KINDS: Final = {
     **dict.fromkeys(("listen", "server", "checker"), _ADDRESS),
     **dict.fromkeys(("certificate", "certificate_key", "folder", "access_log", "error_log"), _PATH),
-    **dict.fromkeys(("max_body", "rate", "burst", "requests", "server_requests"), _NUMBER),
-    **dict.fromkeys(("address_rate", "address_burst", "address_requests"), _NUMBER),
+    **dict.fromkeys(("max_body", "rate", "burst", "address_rate", "address_burst"), _NUMBER),
+    **dict.fromkeys(("requests", "server_requests", "address_requests"), _COUNT),
     **dict.fromkeys(("slow_seconds", "answer_seconds"), _NUMBER),
     "tls": _SWITCH,
+    "workers": _WORKERS,
     "user": _USER,
 }
 # What each is, for the command line and docs/front.md.
@@ -96,6 +105,7 @@ MEANINGS: Final = {
     "address_requests": "requests of an address at a time",
     "slow_seconds": "for a client's headers in all, and between two pieces of its body",
     "answer_seconds": "until the server's answer; keep it above responseTimeout of model-config.yaml",
+    "workers": "nginx's processes; auto makes one for each core, in a container for each of the whole machine",
     "user": "whom nginx becomes where root starts it",
     "access_log": "a line of JSON for each request",
     "error_log": "nginx's own errors",

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lseg_serve.handler.request_model import request_schema
+from lseg_serve.labelsets import as_json
 from lseg_serve.segmenter import Segmenter
 
 
@@ -21,7 +22,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
         "graphs": _graphs(segmenter),
         "label_set": {
             "name": manifest.get("label_set", {}).get("name"),
-            "labels": list(segmenter.label_set),
+            "labels": list(map(as_json, segmenter.label_set)),
         },
         "text_cache": {
             "labels": len(segmenter.text_cache),
@@ -33,6 +34,7 @@ def describe(segmenter: Segmenter, max_response_bytes: int) -> dict[str, Any]:
             "max_labels": config.max_labels,
             "max_label_length": config.max_label_length,
             "max_image_pixels": config.max_image_pixels,
+            "max_templates": config.max_templates,
             "max_points": config.max_points,
             "max_response_bytes": max_response_bytes,
             "max_request_seconds": config.max_request_seconds,

@@ -9,7 +9,7 @@ from lseg_serve.embeddings import PointsError, points_from_npy
 from lseg_serve.embeddings.points import NPY, Points, as_points
 from lseg_serve.handler.encoded_images import decoded_field, decoded_text
 from lseg_serve.handler.repeated_fields import Repeated
-from lseg_serve.labelsets import LabelTextError, kind_in_json, split_labels
+from lseg_serve.labelsets import LabelTextError, TemplateError, kind_in_json, split_labels, split_templates
 from lseg_serve.segmenter import InvalidImageError, InvalidLabelsError, InvalidOptionError, SegmenterError
 
 _MOST_BANDS = 65_535  # of a TIFF
@@ -40,6 +40,16 @@ def labels_list(value: object) -> list[object]:
         return split_labels(text_of("labels", value))
     except LabelTextError as error:
         raise InvalidLabelsError(str(error)) from error
+
+
+def templates(value: object) -> list[object]:
+    """A JSON list, as it is or as text, or one template as text. What its items are is checked further on."""
+    if isinstance(value, list):
+        return value
+    try:
+        return split_templates(text_of("template", value))
+    except TemplateError as error:
+        raise InvalidOptionError(str(error), "template") from error
 
 
 def stripped(value: object) -> object:

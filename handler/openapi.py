@@ -20,9 +20,17 @@ Schema = dict[str, Any]
 # What a form may say, as all of its fields are text. No pattern tells two labels that read as the same.
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,9})?"
 _POSITIVE = r"[0-9]{1,3}(\.[0-9]{1,9})?"
+# A sentence with one place for the word. One that begins with a bracket would be a JSON list.
+_TEXT = r'[^{}"\\\x00-\x1f\x7f-\x9f]'
+_BEGINNING = r'[^\[\s{}"\\\x00-\x1f\x7f-\x9f]'
+_SENTENCE = rf"({_BEGINNING}{_TEXT}*)?\{{\}}{_TEXT}*"
 _FORM_FIELDS: dict[str, Schema] = {
     "image": {"type": "string", "format": "binary"},
     "labels": {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
+    "template": {
+        "type": "string",
+        "pattern": rf'^({_SENTENCE}|\["{_SENTENCE}"(, ?"{_SENTENCE}")*\])$',
+    },
     "bands": {"type": "string", "pattern": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3},[1-9][0-9]{0,3})?$"},
     "range": {"type": "string", "pattern": f"^{_NUMBER},{_NUMBER}$"},
     "points": {"type": "string", "pattern": rf"^\[\[{_NUMBER},{_NUMBER}\](,\[{_NUMBER},{_NUMBER}\])*\]$"},
@@ -60,7 +68,8 @@ def answer_content() -> dict[str, Schema]:
     binary: Schema = {"schema": {"type": "string", "format": "binary"}}
     types = [one.content_type for one in FORMAT_BY_NAME.values()] + list(TYPE_OF_CONTAINER.values())
     content = dict.fromkeys(types, binary)
-    return {**content, "application/json": {"schema": {"$ref": "#/components/schemas/MaskDocument"}}}
+    documents = [{"$ref": "#/components/schemas/MaskDocument"}, _segments(), _coco_document()]
+    return {**content, "application/json": {"schema": {"anyOf": documents}}}
 
 
 def answer_headers() -> dict[str, Schema]:
@@ -97,7 +106,7 @@ def mask_document() -> Schema:
             "properties": {"size": _INTEGERS, "counts": {"type": "string"}},
             "required": ["size", "counts"],
         },
-        polygons={"type": ["array", "null"], "items": {"type": "array", "items": _INTEGERS}},
+        polygons={"type": ["array", "null"], "items": _lists_of(_lists_of(_INTEGERS))},
         label_studio={**_INTEGERS, "type": ["array", "null"]},
     )
     assert set(GEOMETRIES) <= set(label["properties"]), "a geometry is not described"
@@ -116,6 +125,37 @@ def mask_document() -> Schema:
     )
 
 
+def _segments() -> Schema:
+    """An answer in the format hf."""
+    mask = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
+    return {
+        "type": "array",
+        "items": _object({"label": {"type": "string"}, "score": {"type": ["number", "null"]}, "mask": mask}),
+    }
+
+
+def _coco_document() -> Schema:
+    """An answer in the format coco."""
+    annotation = _object(
+        {
+            **dict.fromkeys(("id", "image_id", "category_id", "area", "iscrowd"), _COUNT),
+            "segmentation": _object({"size": _INTEGERS, "counts": {"type": "string"}}),
+            "bbox": {**_INTEGERS, "minItems": 4, "maxItems": 4},
+            "score": {"type": ["number", "null"]},
+        }
+    )
+    image = _object({**dict.fromkeys(("id", "width", "height"), _COUNT), "file_name": {"type": "string"}})
+    category = _object(
+        {
+            **dict.fromkeys(("id", "isthing"), _COUNT),
+            **{key: {"type": "string"} for key in ("name", "supercategory")},
+            "color": {**_INTEGERS, "minItems": 3, "maxItems": 3},
+        }
+    )
+    items = {"images": image, "annotations": annotation, "categories": category}
+    return _object({name: {"type": "array", "items": one} for name, one in items.items()})
+
+
 def errors() -> dict[int, list[str]]:
     """The types of error by their status."""
     by_status: dict[int, set[str]] = {}
@@ -128,6 +168,10 @@ def _kinds(kind: type[SegmenterError]) -> Iterator[type[SegmenterError]]:
     yield kind
     for one in kind.__subclasses__():
         yield from _kinds(one)
+
+
+def _lists_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
 
 
 def _object(required: dict[str, Schema], **optional: Schema) -> Schema:

@@ -20,8 +20,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lseg_serve.embeddings.files import Container
 from lseg_serve.handler import field_values as values
-from lseg_serve.handler.formats import CONTAINERS, FORMATS, GEOMETRIES
+from lseg_serve.handler.formats import CONTAINERS, FORMATS, GEOMETRIES, PARTS
+from lseg_serve.handler.formats.coco_document import TOGETHER
 from lseg_serve.handler.formats.embeddings import EMBEDDINGS
+from lseg_serve.handler.formats.polygons import MOST_TOLERANCE, TOLERANCE
 from lseg_serve.handler.repeated_fields import Repeated
 from lseg_serve.labelsets import kind_in_json
 from lseg_serve.segmenter import (
@@ -41,6 +43,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "format": FORMATS,
     "mode": MODES,
     "geometry": GEOMETRIES,
+    "parts": PARTS,
     "container": CONTAINERS,
     "dtype": DTYPES,
     "preset": PRESETS,
@@ -51,6 +54,7 @@ OF_EMBEDDINGS = ("points", "dtype", "preset", "scales", "flip", "base_size", "cr
 _ACCEPTED = {
     "threshold": "a number from 0 to 1",
     "alpha": "a number from 0 to 1",
+    "tolerance": f"pixels, 0 to {MOST_TOLERANCE:g}",
     "bands": "one band or three, such as 4,3,2; the first is 1",
     "range": "the values that are black and white, such as 0,4095",
     "scales": "numbers above 0, such as 0.75,1",
@@ -82,6 +86,17 @@ _Pixels = Annotated[
 _Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(values.number)]
 
 
+_WORDS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_GROUP_SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "any": _WORDS_SCHEMA},
+    "required": ["name", "any"],
+    "additionalProperties": False,
+}
+_LABEL_SCHEMA = {"anyOf": [{"type": "string"}, _WORDS_SCHEMA, _GROUP_SCHEMA]}
+_TEMPLATE_SCHEMA = {"type": "string", "pattern": r"^[^{}\x00-\x1f\x7f-\x9f]*\{\}[^{}\x00-\x1f\x7f-\x9f]*$"}
+
+
 class Request(BaseModel):
     """An image, the labels to segment it by, and options. Labels and image are decoded and checked further on."""
 
@@ -96,10 +111,22 @@ class Request(BaseModel):
     labels: Annotated[
         list[Any] | SkipJsonSchema[None],
         BeforeValidator(values.labels_list),
-        WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        WithJsonSchema({"type": "array", "items": _LABEL_SCHEMA, "minItems": 1}),
         Field(
-            description="Distinct texts, in any language; as text, separated by commas or line ends. Without them, the"
-            " label set exported with the model."
+            description="Distinct texts, in any language; as text, separated by commas or line ends. A label may be a"
+            " group of words: a list whose first is its name, or an object; as text, words with bars between them."
+            " Without labels, the label set exported with the model."
+        ),
+    ] = None
+    template: Annotated[
+        list[Any] | SkipJsonSchema[None],
+        BeforeValidator(values.templates),
+        WithJsonSchema(
+            {"anyOf": [_TEMPLATE_SCHEMA, {"type": "array", "items": _TEMPLATE_SCHEMA, "uniqueItems": True}]}
+        ),
+        Field(
+            description="The sentence that each word stands in, at the place of `{}`, such as `a photo of a {}`. The"
+            " embeddings of several are averaged. `{}`: the word as it is."
         ),
     ] = None
     format: Annotated[_Format, Field(description="Of the response. Without it, what `Accept` names.")] = "png"
@@ -113,6 +140,18 @@ class Request(BaseModel):
     ] = 0.0
     alpha: Annotated[_Fraction, Field(description="Strength of the colours in the formats overlay and zip.")] = 0.5
     geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
+    tolerance: Annotated[
+        float,
+        Field(ge=0, le=MOST_TOLERANCE, description="Pixels by which polygons may leave the edges of the pixels."),
+        BeforeValidator(values.number),
+    ] = TOLERANCE
+    parts: Annotated[
+        str,
+        BeforeValidator(values.stripped),
+        _member_of(PARTS),
+        _enum(PARTS),
+        Field(description="Whether detached parts of a label are one object or several, in the format coco."),
+    ] = TOGETHER
     bands: Annotated[
         tuple[int, ...] | SkipJsonSchema[None],
         BeforeValidator(values.bands),
@@ -236,7 +275,11 @@ def request_schema(config: Config) -> dict[str, Any]:
     schema = Request.model_json_schema()
     properties = schema["properties"]
     properties["labels"]["maxItems"] = config.max_labels
+    several = next(one for one in properties["template"]["anyOf"] if one["type"] == "array")
+    several["maxItems"] = config.max_templates
     properties["mode"]["default"] = config.mode
+    if config.template:
+        properties["template"]["default"] = list(config.template)
     properties["points"]["maxItems"] = config.max_points
     for side in ("base_size", "crop_size"):
         properties[side] |= {"minimum": 32, "maximum": config.max_embedding_side}

@@ -12,8 +12,10 @@ import unicodedata
 
 # Commas of several scripts: ASCII, full-width, ideographic (also half-width), Arabic, small forms, Ethiopic, Mongolian.
 _COMMAS = ",\uff0c\u3001\uff64\u060c\ufe50\ufe51\u1363\u1802"
-# Separators of other programs. They occur inside labels, too, so a text is never split at them.
-_FOREIGN_SEPARATORS = ";\uff1b\u061b|\uff5c\t"
+# Between the words of one label, ASCII and full-width.
+_BARS = "|\uff5c"
+# Separators of other programs. They occur inside labels, too, so a text is never split into labels at them.
+_FOREIGN_SEPARATORS = ";\uff1b\u061b\t" + _BARS
 _HTML_ENTITY = re.compile(r"&#?\w{1,32};")  # CLIP resolves these, so their semicolon is no separator
 # Far above what the greatest number of labels needs, and small enough to be split at once.
 _MOST_CHARACTERS = 1_000_000
@@ -51,9 +53,10 @@ class LabelTextError(ValueError):
 def split_labels(text: str) -> list[object]:
     """The labels in `text`: a JSON list, or names separated by commas or by line ends.
 
-    A JSON list is taken as it is, so only there may a label hold a comma. Its items may be of any type; the caller
-    checks them. Commas of other scripts count as commas. Empty lines do not count, but what is empty between two
-    commas is an empty label. Lines that end with a comma are one list of commas, wrapped.
+    A JSON list is taken as it is, so only there may a label hold a comma or a bar. Its items may be of any type; the
+    caller checks them. Commas of other scripts count as commas. Empty lines do not count, but what is empty between
+    two commas is an empty label. Lines that end with a comma are one list of commas, wrapped. A label of words with
+    bars between them ("car | automobile") is a group, and becomes the list of its words.
 
     Raises:
         LabelTextError: the text begins with a bracket and is no JSON list; it has both lines and commas inside of
@@ -72,7 +75,7 @@ def split_labels(text: str) -> list[object]:
         _refuse_commas(names)
     if len(names) == 1:
         _refuse_foreign_separators(names[0])
-    return list(names)
+    return [_grouped(name) for name in names]
 
 
 def without_invisible(text: str) -> str:
@@ -108,6 +111,12 @@ def kind_in_json(value: object) -> str:
     return kinds.get(type(value)) or f"a {type(value).__name__}"
 
 
+def _grouped(name: str) -> str | list[str]:
+    """`name`, or its words where bars divide it."""
+    words = [word.strip() for word in re.split(f"[{_BARS}]", name)]
+    return name if len(words) == 1 else words
+
+
 def _json_list(text: str) -> list[object]:
     try:
         items: list[object] = json.loads(text)  # what begins with a bracket and is JSON is a list
@@ -131,5 +140,5 @@ def _refuse_foreign_separators(name: str) -> None:
     if found is not None:
         raise LabelTextError(
             f"labels is one label, {name[:60]!r}, that holds {found!r}; accepted: labels separated by commas or line "
-            "ends, or a JSON list, where a label may hold any of these"
+            "ends, or a JSON list, where a label may hold any of these and a list is one label of several words"
         )

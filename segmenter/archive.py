@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lseg_serve.labelsets import Label, label_of, word_count
 from lseg_serve.model import Checkpoint, read_checkpoint
 from lseg_serve.model.unwrapping import LANDMARK
 from lseg_serve.model.words import shortened
@@ -81,8 +82,8 @@ class Archive:
     folder: Path
     manifest: dict[str, Any]
     weights: Checkpoint
-    labels: tuple[str, ...]
-    label_embeddings: Tensor  # float32 [K, E], unit length
+    labels: tuple[Label, ...]
+    label_embeddings: Tensor  # float32 [W, E], unit length, of all words of the labels
 
     @classmethod
     def read(cls, folder: Path) -> Archive:
@@ -94,15 +95,26 @@ class Archive:
         try:
             manifest = _read_manifest(folder / MANIFEST_FILE)
             weights = read_checkpoint(folder / WEIGHTS_FILE)
-            labels = tuple(manifest["label_set"]["labels"])
-            shape = [len(labels), *weights.tensors[LANDMARK].shape[:1]]
+            labels = tuple(map(label_of, manifest["label_set"]["labels"]))
+            shape = [word_count(labels), *weights.tensors[LANDMARK].shape[:1]]
             return cls(folder, manifest, weights, labels, _read_embeddings(folder / LABELS_FILE, shape))
         except _READING_ERRORS as error:
             raise ArchiveError(f"{folder}: not a complete LSeg archive ({error})") from error
 
 
+def _check_label(label: Any) -> Any:
+    """Pass a text or a group of texts.
+
+    Raises:
+        ValueError: it is neither, or holds half a character.
+    """
+    label_of(label)
+    json.dumps(label, ensure_ascii=False).encode()
+    return label
+
+
 class _LabelSet(BaseModel):
-    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    labels: Annotated[list[Annotated[Any, AfterValidator(_check_label)]], Field(min_length=1)]
 
 
 class _Manifest(BaseModel):

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from lseg_serve.labelsets import LabelInput
 from lseg_serve.segmenter.config import MODES, Config
 from lseg_serve.segmenter.errors import InvalidLabelsError, InvalidOptionError
+from lseg_serve.segmenter.masks.groups import merged_mask, merged_scores
 from lseg_serve.segmenter.masks.mask import Mask
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels
@@ -21,24 +23,43 @@ from lseg_serve.segmenter.preprocessing.inputs import checked_pixels
 
 @dataclass(frozen=True)
 class EncodedLabels:
-    """Labels with their embeddings."""
+    """Labels with the embeddings of their words."""
 
-    labels: tuple[str, ...]
-    embeddings: Tensor  # float32 [K, E], of unit length
+    labels: tuple[str, ...]  # K names
+    embeddings: Tensor  # float32 [W, E], of unit length: of all words, one label's after the other
     seconds: float  # that it took to look them up or encode them
+    counts: tuple[int, ...] | None = None  # how many words each label has; None: one each, so that W is K
+
+    @property
+    def word_count(self) -> int:
+        """W, the words of all labels."""
+        return len(self.labels) if self.counts is None else sum(self.counts)
 
     def check_size(self, embedding: int) -> None:
-        """Raise unless there is one embedding of `embedding` elements for each label.
+        """Raise unless there is one embedding of `embedding` elements for each word.
 
         Raises:
-            InvalidLabelsError: the embeddings are another model's, or not as many as the labels.
+            InvalidLabelsError: the embeddings are another model's, or not as many as the words.
         """
-        shape = tuple(self.embeddings.shape)
-        if shape != (len(self.labels), embedding):
+        shape, words = tuple(self.embeddings.shape), self.word_count
+        if shape != (words, embedding) or (self.counts is not None and len(self.counts) != len(self.labels)):
             raise InvalidLabelsError(
-                f"the embeddings of {len(self.labels)} labels have the shape {list(shape)}; accepted: those of this "
-                f"model's encode_labels, [{len(self.labels)}, {embedding}]"
+                f"the embeddings of {words} labels have the shape {list(shape)}; accepted: those of this "
+                f"model's encode_labels, [{words}, {embedding}]"
             )
+
+    def check_ungrouped(self) -> None:
+        """Raise if a label has several words.
+
+        Raises:
+            InvalidLabelsError: one has; the message names it.
+        """
+        for label, count in zip(self.labels, self.counts or (), strict=False):
+            if count > 1:
+                raise InvalidLabelsError(
+                    f"label {label[:60]!r} is a group of {count} words, which have an embedding each; accepted for "
+                    "embeddings: each word as a label of its own"
+                )
 
 
 @dataclass(frozen=True)
@@ -46,8 +67,9 @@ class Job:
     """One image to segment."""
 
     image: Pixels  # [H, W, 3], RGB
-    # Encoded by `Segmenter.encode_labels`, or as texts, which it checks; None: the label set exported with the model.
-    labels: EncodedLabels | Sequence[str] | None = None
+    # Encoded by `Segmenter.encode_labels`, or as texts and groups of texts, which it checks; None: the label set
+    # exported with the model.
+    labels: EncodedLabels | Sequence[LabelInput] | None = None
     threshold: float = 0.0
     with_scores: bool = False  # mean score of each label
     with_score_map: bool = True  # the scores themselves, which accurate mode computes for this alone
@@ -78,7 +100,7 @@ def _checked_threshold(value: object) -> float:
 class Segmentation:
     """One image, segmented."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # the name of each
     mask: Pixels  # [H, W]: index into labels, 255 where unlabelled
     bucket: Bucket  # the size at which the network saw the image, or each window of it
     score_map: Tensor | None  # what `scores` gives; None where the job did not ask for it
@@ -88,7 +110,7 @@ class Segmentation:
 
     @property
     def scores(self) -> Tensor:
-        """The scores of all labels: float32 [K, h, w].
+        """The scores of all labels, of a group the largest of its words': float32 [K, h, w].
 
         In fast mode they have the network's own resolution, half the bucket's. Accurate mode has no such resolution:
         they are the mean over scales and mirror images at half the size of scale 1.
@@ -116,8 +138,12 @@ class Task:
         return height, width
 
     def result(self, mask: Mask, mask_seconds: float, bucket: Bucket, scores: Tensor | None) -> Segmentation:
-        """What the job asked for."""
+        """What the job asked for, from the `mask` [H, W] and the `scores` [W, h, w] of its labels' words."""
         seconds = {"text": self.text.seconds, "network": self.network_seconds, "mask": mask_seconds}
+        counts = self.text.counts
+        if counts is not None:
+            mask = merged_mask(mask, counts)
+            scores = None if scores is None else merged_scores(scores, counts)
         return Segmentation(
             self.text.labels, mask.indices, bucket, scores, mask.mean_scores, self.job.mode, seconds=seconds
         )

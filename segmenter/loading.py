@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lseg_serve.labelsets import Label
 from lseg_serve.model import LSeg, read_checkpoint
 from lseg_serve.segmenter.archive import CONFIG_FILE, Archive, unpack
 from lseg_serve.segmenter.config import Config
@@ -28,8 +29,8 @@ class LoadedModel:
     net: LSeg
     config: Config | None
     device: Device | None
-    label_set: tuple[str, ...] = ()
-    label_embeddings: Tensor | None = None  # [K, E], of the label set
+    label_set: tuple[Label, ...] = ()
+    label_embeddings: Tensor | None = None  # [W, E], of the words of the label set
     manifest: dict[str, Any] = field(default_factory=dict)
     copy: ScratchFolder | None = None  # the unpacked files that the weights are mapped from
 

@@ -21,6 +21,15 @@ from torch import Tensor
 
 from lseg_serve.embeddings import Embeddings, PointsError
 from lseg_serve.embeddings.points import Points, as_points
+from lseg_serve.labelsets import (
+    Label,
+    LabelInput,
+    TemplateError,
+    checked_templates,
+    name_of,
+    word_count,
+    words_of,
+)
 from lseg_serve.model import Architecture, LabelTooLongError, LSeg
 from lseg_serve.segmenter.batches import Batches
 from lseg_serve.segmenter.config import Config
@@ -37,6 +46,7 @@ from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
 from lseg_serve.segmenter.errors import InvalidLabelsError, InvalidOptionError
 from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
 from lseg_serve.segmenter.loading import read_model
+from lseg_serve.segmenter.masks.groups import merged_scores
 from lseg_serve.segmenter.masks.score_maps import assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels
@@ -56,10 +66,11 @@ class Segmenter:
         *,
         config: Config | None = None,
         device: Device | None = None,
-        label_set: Sequence[str] = (),
+        label_set: Sequence[Label] = (),
         label_embeddings: Tensor | None = None,
         manifest: dict[str, Any] | None = None,
         most_images: int | None = None,
+        keep_features: bool = True,
     ) -> None:
         self.config = config or Config()
         self.device = device or choose_device(self.config)
@@ -72,10 +83,11 @@ class Segmenter:
         self.manifest = manifest or {}
         self.text_cache = TextCache(self.network.encode, self.config.text_cache_size)
         # A device that compiles each shape would compile the cutting of a batch into its images as well.
-        limit = 0 if self.device.compiles_each_shape else self.config.feature_cache_megabytes * 1_000_000
+        kept = keep_features and not self.device.compiles_each_shape
+        limit = self.config.feature_cache_megabytes * 1_000_000 if kept else 0
         self.feature_cache = FeatureCache(limit) if limit else None
         if label_embeddings is not None:
-            self.text_cache.pin(self.label_set, label_embeddings)
+            self.text_cache.pin(self._words(self.label_set), label_embeddings)
         self._batches = Batches(self.network, self.shapes, self.config.accurate, self.feature_cache)
         self.embedder = Embedder(self.network, self.shapes, self.config, head, self._features_of, self.encode_labels)
 
@@ -86,6 +98,8 @@ class Segmenter:
         config: Config | None = None,
         device: Device | None = None,
         most_images: int | None = None,
+        *,
+        keep_features: bool = True,
     ) -> Segmenter:
         """Load an exported model (.mar, .tar.gz or its folder), or a checkpoint as it is.
 
@@ -95,6 +109,8 @@ class Segmenter:
             device: where the network runs; None: what the configuration says.
             most_images: how many images `segment_batch` gets at most. Batches that so few never fill are not
                 prepared. None: any number.
+            keep_features: whether features of images are kept for the next look at them, as far as the configuration
+                says. Where each image comes once, that would cost time and memory for nothing.
 
         Raises:
             ArchiveError: no complete archive.
@@ -112,6 +128,7 @@ class Segmenter:
                 label_embeddings=model.label_embeddings,
                 manifest=model.manifest,
                 most_images=most_images,
+                keep_features=keep_features,
             )
         except BaseException:
             model.remove_copy()
@@ -133,23 +150,25 @@ class Segmenter:
     def segment(
         self,
         image: str | os.PathLike[str] | bytes | Pixels,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[LabelInput] | None = None,
         *,
         threshold: float = 0.0,
         mode: str | None = None,
+        template: str | Sequence[str] | None = None,
     ) -> Segmentation:
         """Segment one image: a file's path or bytes, or RGB pixels uint8 [H, W, 3].
 
-        `mode` is fast or accurate; without it, what the configuration says. Without `labels`, those exported with the
-        model are used.
+        `labels` are texts, or groups of texts: lists of words, or mappings of `name` and `any`. Without them, those
+        exported with the model are used. `mode` is fast or accurate, and `template` one sentence or several with `{}`
+        in the place of a word; without them, what the configuration says.
 
         Raises:
-            InvalidRequestError: the image, the labels, the threshold or the mode cannot be used, or take too long
-                together. All are checked as a request's are, with the same errors; see the tree in `segmenter.errors`.
+            InvalidRequestError: the image, the labels, or an option cannot be used, or take too long together. All are
+                checked as a request's are, with the same errors; see the tree in `segmenter.errors`.
         """
         pixels = read_pixels(image, self.config.max_image_pixels)
         job = Job(pixels, labels, threshold, mode=self.config.mode if mode is None else mode).checked(self.config)
-        job = replace(job, labels=self.encode_labels(labels))
+        job = replace(job, labels=self.encode_labels(labels, template))
         self.check_cost(job)
         return self.segment_batch([job])[0]
 
@@ -194,13 +213,18 @@ class Segmenter:
         assert found is not None
         return found
 
-    def embed_labels(self, labels: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Unit embeddings of `labels`, as typed: float32 [K, E].
+    def embed_labels(
+        self, labels: Sequence[str], template: str | Sequence[str] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Unit embeddings of `labels` in `template`, as in `segment`: float32 [K, E].
 
         Raises:
             InvalidLabelsError: they cannot be used.
+            InvalidOptionError: the template cannot.
         """
-        embeddings: npt.NDArray[np.float32] = self.encode_labels(labels).embeddings.numpy()
+        encoded = self.encode_labels(labels, template)
+        encoded.check_ungrouped()
+        embeddings: npt.NDArray[np.float32] = encoded.embeddings.numpy()
         return embeddings
 
     def _embed(
@@ -251,8 +275,8 @@ class Segmenter:
         most = self.config.max_request_seconds
         if self.costs is None or most == 0:
             return
-        labels = job.labels.labels if isinstance(job.labels, EncodedLabels) else job.labels
-        count = len(self.label_set if labels is None else labels)
+        labels = self.label_set if job.labels is None else job.labels
+        count = labels.word_count if isinstance(labels, EncodedLabels) else word_count(labels)
         height, width = job.image.shape[:2]
         work = Work(height, width, count, job.mode, softmax=job.with_scores or job.threshold > 0)
         self.costs.check(work, most / share)
@@ -272,12 +296,15 @@ class Segmenter:
         return [results[task] for task in tasks]
 
     @torch.no_grad()
-    def encode_labels(self, labels: EncodedLabels | Sequence[str] | None) -> EncodedLabels:
-        """Embeddings of `labels`; None means the exported label set, and what is encoded already is passed through.
+    def encode_labels(
+        self, labels: EncodedLabels | Sequence[LabelInput] | None, template: str | Sequence[str] | None = None
+    ) -> EncodedLabels:
+        """Embeddings of the words of `labels` in `template`; both as in `segment`. What is encoded is passed through.
 
         Raises:
-            InvalidLabelsError: what `checked_labels` refuses, a label that the text tower cannot take, none where the
+            InvalidLabelsError: what `checked_labels` refuses, a word that the text tower cannot take, none where the
                 model has no label set, or embeddings of another model.
+            InvalidOptionError: what `checked_templates` refuses.
         """
         if isinstance(labels, EncodedLabels):
             labels.check_size(self.architecture.embedding)
@@ -285,18 +312,33 @@ class Segmenter:
         chosen = self.label_set if labels is None else checked_labels(labels, self.config)
         if not chosen:
             raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
+        templates = self.config.template if template is None else self._checked_templates(template)
         start = time.perf_counter()
         try:
-            embeddings = self.text_cache.embeddings(chosen)
+            embeddings = self.text_cache.embeddings(self._words(chosen), templates)
         except LabelTooLongError as error:
             raise InvalidLabelsError(str(error)) from error
-        return EncodedLabels(chosen, embeddings, time.perf_counter() - start)
+        counts = tuple(len(words_of(label)) for label in chosen)
+        names = tuple(map(name_of, chosen))
+        # Where each label is one word, there is nothing to merge.
+        return EncodedLabels(names, embeddings, time.perf_counter() - start, counts if max(counts) > 1 else None)
+
+    def _checked_templates(self, template: str | Sequence[str]) -> tuple[str, ...]:
+        given = [template] if isinstance(template, str) else template
+        try:
+            return checked_templates(given, self.config.max_templates, self.config.max_label_length)
+        except TemplateError as error:
+            raise InvalidOptionError(str(error), "template") from error
+
+    @staticmethod
+    def _words(labels: Sequence[Label]) -> list[str]:
+        return [word for label in labels for word in words_of(label)]
 
     def _task(self, job: Job) -> Task:
         return Task(job.checked(self.config), self.encode_labels(job.labels))
 
     @torch.no_grad()
-    def accurate_scores(self, image: Pixels, labels: Sequence[str]) -> Tensor:
+    def accurate_scores(self, image: Pixels, labels: Sequence[LabelInput]) -> Tensor:
         """Scores of `labels` for `image` [H, W, 3] in accurate mode, lang-seg's sum of logits: float32 [K, H, W].
 
         The whole map at once, for small images; masks are made without it.
@@ -304,8 +346,9 @@ class Segmenter:
         Raises:
             InvalidRequestError: as in `segment`.
         """
-        ((_, collector),) = self._batches.collected([self._task(Job(image, labels, mode="accurate"))])
-        return assembled(collector.sum())
+        ((task, collector),) = self._batches.collected([self._task(Job(image, labels, mode="accurate"))])
+        scores = assembled(collector.sum())
+        return scores if task.text.counts is None else merged_scores(scores, task.text.counts)
 
     def free_memory(self) -> None:
         """Give back all memory that is held for speed alone: the feature cache, and what the device keeps for later.
@@ -320,13 +363,21 @@ class Segmenter:
     def warm_up(self) -> WarmUp:
         """Run the network before the first request does, so that none pays for what a first run costs.
 
-        Then measure how fast it is, for `check_cost`.
+        Then encode the label set in the configured template, and measure how fast the network is, for `check_cost`.
         """
         start = time.perf_counter()
         warmed = warm_up(self.network, self.config.hpu)
+        self._encode_label_set()
         rates = measure_rates(self.network, warmed.warm)
         self.costs = None if rates is None else CostModel(rates, self.shapes, self.config.accurate)
         if self.costs is not None:
             log_estimates(self.costs, self.config.max_request_seconds)
         self.warmed = replace(warmed, seconds=time.perf_counter() - start)
         return self.warmed
+
+    @torch.no_grad()
+    def _encode_label_set(self) -> None:
+        """Keep the embeddings of the label set in the configured template; the archive has those without one."""
+        templates, words = self.config.template, list(dict.fromkeys(self._words(self.label_set)))
+        if templates and words:
+            self.text_cache.pin(words, self.text_cache.embeddings(words, templates), templates)

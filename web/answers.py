@@ -33,7 +33,9 @@ class ModelDescription(_Answer):
 
     architecture: dict[str, Any]
     precision: str | None
-    label_set: list[str] = Field(description="The labels of requests that name none.")
+    label_set: list[str] = Field(
+        description="The labels of requests that name none; of a group its words, with ` | ` between them."
+    )
     limits: dict[str, int | float | None] = Field(
         description="Largest number and length of labels, pixels of an image, bytes of a request and of an answer,"
         " seconds of a request."

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import httpx2
 
+from lseg_serve.labelsets import label_of, words_of
 from lseg_serve.web.answers import Model, ModelDescription, State
 from lseg_serve.web.settings import Endpoint
 
@@ -100,7 +101,7 @@ def reduced(metadata: dict[str, Any], max_request_bytes: int) -> ModelDescriptio
     return ModelDescription(
         architecture=metadata["architecture"],
         precision=metadata["precision"],
-        label_set=metadata["label_set"]["labels"],
+        label_set=[" | ".join(words_of(label_of(label))) for label in metadata["label_set"]["labels"]],
         limits={**metadata["limits"], "max_request_bytes": max_request_bytes},
         formats=request["format"]["enum"],
         modes=request["mode"]["enum"],

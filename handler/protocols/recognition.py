@@ -19,6 +19,7 @@ _ACCEPTED = {
     "v2": "accepted: a JSON object with inputs, or one with raw tensors behind it and its length in the header "
     "Inference-Header-Content-Length",
 }
+_BEGINNING = 1_000  # bytes in which an object must begin
 # What only one protocol's requests have.
 _MEMBERS = {"instances": "v1", "inputs": "v2"}
 
@@ -41,12 +42,18 @@ def protocol_of(row: Mapping[str, object], headers: Mapping[str, str], most_byte
         return None
     try:
         body = unpacked(body, headers, most_bytes)
-        if isinstance(body, bytes | bytearray) and not any(f'"{member}"'.encode() in body for member in _MEMBERS):
+        if isinstance(body, bytes | bytearray) and not _may_be_a_protocols(body):
             return None
         document = json_object(body, media_type(headers)) or {}
     except InvalidRequestError:
         return None
     return next((protocol for member, protocol in _MEMBERS.items() if member in document), None)
+
+
+def _may_be_a_protocols(body: bytes | bytearray) -> bool:
+    """Whether bytes are worth to be parsed: they begin as an object, and have the name of a member."""
+    beginning = bytes(body[:_BEGINNING]).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return beginning.startswith(b"{") and any(f'"{member}"'.encode() in body for member in _MEMBERS)
 
 
 def call_of(protocol: str, row: Mapping[str, object], headers: Mapping[str, str], most_bytes: int) -> Call:

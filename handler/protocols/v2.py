@@ -62,8 +62,6 @@ def read(document: Mapping[str, object], raw: bytes, headers: Mapping[str, str])
         options["labels"] = _labels(tensors["labels"])
     asked = options.get("format") or headers.get(f"{HEADER_PREFIX}format")
     images, batch = _images(tensors["image"]) if "image" in tensors else ([], False)
-    if len(images) > MOST_IMAGES:
-        raise RequestTooCostlyError(f"the input image has {len(images)} images; accepted: up to {MOST_IMAGES}")
     if not images and not (asked == "embeddings" and "labels" in options):
         raise InvalidRequestError(f"there is no input image; accepted: a tensor image of {_IMAGES}")
     outputs = wanted_outputs(document, bool(asked))
@@ -97,6 +95,9 @@ def _labels(tensor: Tensor) -> list[str]:
 def _images(tensor: Tensor) -> tuple[Sequence[Any], bool]:
     """The image files of `tensor`, and whether its shape has a dimension for several."""
     shape, elements = tensor.shape, tensor.elements
+    several = isinstance(elements, list) or len(shape) == 4
+    if several and shape and shape[0] > MOST_IMAGES:
+        raise RequestTooCostlyError(f"the input image has {shape[0]} images; accepted: up to {MOST_IMAGES}")
     if isinstance(elements, list):
         if len(shape) <= 1 or (len(shape) == 2 and shape[1] == 1):
             return elements, len(shape) == 2 or len(elements) > 1

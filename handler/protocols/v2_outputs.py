@@ -85,7 +85,7 @@ def answer(wanted: Wanted, responses: Sequence[Response], server: ServerInfo) ->
     document: dict[str, Any] = {"model_name": server.model_name, "model_version": server.model_version}
     if wanted.request_id is not None:
         document["id"] = wanted.request_id
-    text = json.dumps({**document, "outputs": [entry for entry, _ in outputs]}).encode()
+    text = json.dumps(document).encode()[:-1] + b', "outputs": [' + b", ".join(entry for entry, _ in outputs) + b"]}"
     body = b"".join((text, *(raw for _, raw in outputs)))
     check_bytes(len(body), server, _SMALLER)
     if not any(wanted.outputs.values()):
@@ -94,7 +94,7 @@ def answer(wanted: Wanted, responses: Sequence[Response], server: ServerInfo) ->
     return Response(body, "application/octet-stream", headers=headers)
 
 
-def _of_masks(wanted: Wanted, responses: Sequence[Response], server: ServerInfo) -> list[tuple[dict[str, Any], bytes]]:
+def _of_masks(wanted: Wanted, responses: Sequence[Response], server: ServerInfo) -> list[tuple[bytes, bytes]]:
     read = [_read_mask(response.body) for response in responses]
     sizes = list(dict.fromkeys(mask.shape for mask, _ in read))
     if len(sizes) > 1 and "mask" in wanted.outputs:
@@ -125,12 +125,11 @@ def _read_mask(png: bytes) -> tuple[Pixels, list[str]]:
     return mask, [entry["name"] for entry in legend]
 
 
-def _of_files(wanted: Wanted, responses: Sequence[Response]) -> list[tuple[dict[str, Any], bytes]]:
+def _of_files(wanted: Wanted, responses: Sequence[Response]) -> list[tuple[bytes, bytes]]:
     bodies = [response.body for response in responses]
     texts = [
         response.body.decode() if response.content_type == _JSON else base64.b64encode(response.body).decode("ascii")
         for response in responses
     ]
-    entry, raw = written("content", [len(bodies)], bodies, wanted.outputs["content"], texts)
-    entry.setdefault("parameters", {})["content_type"] = responses[0].content_type
-    return [(entry, raw)]
+    kind = {"content_type": responses[0].content_type}
+    return [written("content", [len(bodies)], bodies, wanted.outputs["content"], texts, kind)]

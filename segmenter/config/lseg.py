@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from lseg_serve.labelsets import MOST_TEMPLATES, TemplateError, checked_templates
 from lseg_serve.segmenter.config.document import read_document
 from lseg_serve.segmenter.config.section import Accepted, Section
 from lseg_serve.segmenter.config.subsections import AccurateParams, HpuParams, Side, StaticImageSizeParams
@@ -51,7 +52,12 @@ class Config(Section):
     accurate: AccurateParams = AccurateParams()
     max_labels: Annotated[
         int,
-        Field(ge=1, le=255, description="The most labels of a request. The mask has 8 bits, and 255 means unlabelled."),
+        Field(
+            ge=1,
+            le=255,
+            description="The most labels of a request, of groups each word. The mask has 8 bits, and 255 means"
+            " unlabelled.",
+        ),
     ] = 255
     max_label_length: Annotated[
         int,
@@ -62,6 +68,26 @@ class Config(Section):
             " length.",
         ),
     ] = 200
+    template: Annotated[
+        tuple[str, ...],
+        Field(strict=False),
+        Accepted(
+            'a text with one {} in the place of a word, such as "a photo of a {}", or a list of up to '
+            f"{MOST_TEMPLATES}"
+        ),
+        Field(
+            description="The sentences that words stand in for requests that name none. The embeddings of several are"
+            " averaged. None, as in lang-seg: the word as it is."
+        ),
+    ] = ()
+    max_templates: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MOST_TEMPLATES,
+            description="The most sentences of a request's `template`. Each new word is encoded once for each of them.",
+        ),
+    ] = 8
     max_points: Annotated[
         int,
         Field(
@@ -146,6 +172,14 @@ class Config(Section):
         ),
     ] = 20
     hpu: HpuParams = HpuParams()
+
+    @field_validator("template", mode="before")
+    @classmethod
+    def _check_templates(cls, given: Any) -> tuple[str, ...]:
+        """One text stands for a list of it. What is refused here is refused in the words of `Accepted`."""
+        if not isinstance(given, str | list | tuple):
+            raise TemplateError
+        return checked_templates([given] if isinstance(given, str) else given)
 
     @classmethod
     def from_mapping(cls, document: Mapping[str, Any]) -> Config:

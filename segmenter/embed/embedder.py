@@ -106,6 +106,8 @@ class Embedder:
             InvalidRequestError: what is not accepted, or would take longer than `max_request_seconds`.
         """
         plan, most = self.plan(job), self._config.max_request_seconds / share
+        if isinstance(job.labels, EncodedLabels):
+            job.labels.check_ungrouped()
         if plan is None:
             return 0
         if costs is not None and most:
@@ -121,6 +123,8 @@ class Embedder:
         """
         plan = self.plan(job)
         labels = None if job.labels is None else self._labels(job.labels)
+        if labels is not None:
+            labels.check_ungrouped()
         if plan is None and labels is None:
             raise InvalidLabelsError("there is no image and there are no labels; accepted: one of them or both")
         result = Embedding("text", None) if plan is None else self._embed(plan)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -64,7 +66,7 @@ class Network:
 
         The images, float32 [3, H, W] in -1..1, are all of one bucket.
         """
-        with self._lock:
+        with self._working():
             self.usage.add_images(str(Bucket(*pixels[0].shape[1:])), len(pixels), batch)
             return self._image(self.device.to_device(_padded_images(pixels, batch)))
 
@@ -79,7 +81,7 @@ class Network:
             width: the images' width W.
         """
         labels = self.shapes.label_count(max(len(text) for text in texts))
-        with self._lock:
+        with self._working():
             self.usage.add_labels(sum(len(text) for text in texts), labels * len(features))
             stacked = self.device.to_device(_padded_texts(texts, labels, len(features)))
             products = self.device.to_host(self._score(features, stacked))
@@ -114,6 +116,16 @@ class Network:
         text = torch.zeros(labels, self.net.architecture.embedding)
         self.scores([torch.zeros(3, bucket.height, bucket.width)], [text], graph.batch)
 
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Have the device for the block, and count its seconds."""
+        with self._lock:
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                self.usage.seconds += time.perf_counter() - start
+
     def _bucket_of(self, pixels: int) -> Bucket:
         return next(bucket for bucket in self.shapes.image_buckets() if self.shapes.pixel_count(bucket) == pixels)
 
@@ -121,7 +133,7 @@ class Network:
         """`tokens` int64 [K, L] with a planned L -> [K, E], in batches of the planned size."""
         size = self.shapes.text_batch or max(1, len(tokens))
         parts = []
-        with self._lock:
+        with self._working():
             for part in tokens.split(size):
                 padded = F.pad(part, (0, 0, 0, size - len(part))) if self.shapes.text_batch else part
                 self.usage.add_texts(len(part), len(padded))

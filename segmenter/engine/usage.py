@@ -18,6 +18,7 @@ class Usage:
     image_slots: int = 0
     labels: int = 0  # for each image, its own
     label_slots: int = 0
+    seconds: float = 0.0  # that one of its steps was under way
     texts: int = 0  # labels that the text tower encoded
     text_slots: int = 0
     buckets: Counter[str] = field(default_factory=Counter)  # images by their size, such as 480x640

@@ -28,11 +28,13 @@ _VALUES: dict[str, tuple[str, ...]] = {
         "[1]",
         "[[]]",
     ),
-    "format": ("png", "color", "overlay", "json", "npz", "zip", "embeddings", "PNG", "exe", "", "png\u0000"),
+    "format": ("png", "color", "overlay", "json", "npz", "zip", "hf", "coco", "embeddings", "PNG", "", "png\u0000"),
     "mode": ("fast", "accurate", "slow", ""),
     "threshold": ("0", "1", "-1", "nan", "inf", "1e309", "0x1", "0,5", "9" * 400),
     "alpha": ("0", "1", "2", "nan", "-0.0"),
     "geometry": ("rle", "polygons", "label_studio", "x"),
+    "tolerance": ("0", "100", "-1", "nan", "1e9"),
+    "parts": ("together", "apart", "x"),
     "bands": ("1", "3,2,1", "0", "-1", "1,2", "99999999999999999999", "1,2,3,4", "a"),
     "range": ("0,1", "1,0", "nan,nan", "0,inf", "-1e308,1e308", "0", "a,b"),
     "points": ("[[1,1]]", "[[-1,9e9]]", "[]", "[[1]]", "[[null,1]]", "[[NaN,1]]"),
@@ -196,7 +198,7 @@ def _json(rng: random.Random) -> Hostile:
 
 
 def _protocol(rng: random.Random) -> Hostile:
-    """Bodies of the protocols v1 and v2, whether or not this server speaks them."""
+    """Bodies of the protocols v1 and v2."""
     encoded = base64.b64encode(image(rng)).decode()
     if rng.random() < 0.4:
         instances = rng.choice(

@@ -25,6 +25,11 @@ _SIDES = (16, 6000)
 _PIXELS = 400_000
 # Label maps of a request together: making masks on the host is not what is tested here.
 _LABEL_PIXELS = 1_000_000
+# Of which requests, by their number modulo 40.
+_TEMPLATES = {
+    7: b"a photo of a {}",
+    22: b'["art of the {}.", "{} in a photo of a street with many other things, at night"]',
+}
 _WORDS = (
     "cat",
     "grass",
@@ -60,14 +65,20 @@ def images(count: int, rng: np.random.Generator) -> list[tuple[int, bytes]]:
 def rows(
     count: int, rng: np.random.Generator, pool: Sequence[tuple[int, bytes]], modes: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    """Requests as TorchServe passes them: known and new words, every format, now and then a threshold."""
+    """Requests as TorchServe passes them: known and new words, every format, now and then a threshold or a template.
+
+    A fifth of them have their words in groups of three.
+    """
     for number in range(count):
         pixels, image = pool[int(rng.integers(len(pool)))]
         labels = _labels(_log_uniform(rng, 1, max(1, min(255, _LABEL_PIXELS // pixels))), rng)
-        row: dict[str, object] = {"image": image, "labels": json.dumps(labels).encode()}
+        sent = [labels[first : first + 3] for first in range(0, len(labels), 3)] if number % 5 == 2 else labels
+        row: dict[str, object] = {"image": image, "labels": json.dumps(sent).encode()}
         row |= {"format": FORMATS[number % len(FORMATS)].encode(), "mode": modes[number % len(modes)].encode()}
         if rng.random() < 0.2:
             row["threshold"] = b"0.3"
+        if number % 40 in _TEMPLATES:
+            row["template"] = _TEMPLATES[number % 40]
         yield row
 
 

@@ -200,6 +200,33 @@ def test_a_folder_with_a_label_file(server: LocalServer, data: Path, tmp_path: P
     assert figures["labels_present"] == 4
 
 
+def test_groups_are_counted_as_labels_and_words_stand_in_the_template(
+    server: LocalServer, archive: Path, data: Path, tmp_path: Path
+) -> None:
+    """Against masks that are merged here, of words that are put into the template here."""
+    root = data / "ADEChallengeData2016"
+    groups: list[Any] = ["sky", ["tree", "palm"], {"name": "ground", "any": ["floor", "grass", "road"]}]
+    words, label_of_word = ["sky", "tree", "palm", "floor", "grass", "road"], np.array([0, 1, 1, 2, 2, 2])
+    (tmp_path / "labels.json").write_text(json.dumps({index: groups[index % 3] for index in range(1, 151)}))
+    images, truth = root / "images" / "validation", root / "annotations" / "validation"
+    command = ["folder", "--images", str(images), "--truth", str(truth), "--labels", str(tmp_path / "labels.json")]
+    command += ["--ignore", "0", "--url", server.addresses.inference_url, "--output", str(tmp_path / "out")]
+    assert main([*command, "--template", "a photo of a {}"]) == 0
+    figures = _figures(tmp_path / "out")
+    assert [label["label"] for label in figures["labels"]] == ["tree", "ground", "sky"]
+    assert figures["settings"]["template"] == ["a photo of a {}"]
+
+    segmenter = Segmenter.load(archive)
+    hits, all_pixels = 0, 0
+    for path in images.iterdir():
+        mask = segmenter.segment(path, [f"a photo of a {word}" for word in words]).mask
+        true = np.asarray(Image.open(truth / f"{path.stem}.png")).astype(int)
+        hits += int(np.sum((label_of_word[mask] == true % 3) & (true > 0)))
+        all_pixels += int(np.sum(true > 0))
+    assert figures["pixel_accuracy"] == pytest.approx(hits / all_pixels)
+    assert main([*command, "--template", "the {}"]) != 0, "results of two templates were mixed"
+
+
 def test_zero_shot_over_http(server: LocalServer, archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "VOC2012"
     listing = root / "ImageSets" / "Segmentation" / "val.txt"

@@ -45,6 +45,47 @@ def expected(segmenter: Segmenter) -> np.ndarray:
     return mask
 
 
+def test_every_way_of_asking_takes_groups_and_a_template(server: LocalServer, url: str, photo: bytes) -> None:
+    labels, bars, template = (
+        ["cat", ["grass", "lawn", "turf"], "other"],
+        "cat, grass|lawn | turf, other",
+        "a photo of {}",
+    )
+    base = server.addresses.inference_url
+    header = {"Content-Type": "image/jpeg", "X-LSeg-Labels": bars, "X-LSeg-Template": template}
+    document = {"image": base64.b64encode(photo).decode(), "labels": labels, "template": [template]}
+    lines = "cat\ngrass | lawn | turf\nother"
+    answers = [
+        requests.post(url, files={"image": photo}, data={"labels": bars, "template": template}, timeout=60),
+        requests.post(
+            url,
+            files={"image": photo},
+            data={"labels": json.dumps(labels), "template": json.dumps([template])},
+            timeout=60,
+        ),
+        requests.post(url, files={"image": photo}, data={"labels": lines, "template": template}, timeout=60),
+        requests.post(url, data=photo, headers=header, timeout=60),
+        requests.post(f"{base}/lseg/predict", params={"labels": bars, "template": template}, data=photo, timeout=60),
+        requests.post(url, json=document, timeout=60),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text[:300] for answer in answers]
+    assert len({answer.content for answer in answers}) == 1
+    assert [entry["name"] for entry in json.loads(unquote(answers[0].headers["X-LSeg-Legend"]))] == [
+        "cat",
+        "grass",
+        "other",
+    ]
+    words = [f"a photo of {word}" for word in ("cat", "grass", "lawn", "turf", "other")]
+    plain = requests.post(url, files={"image": photo}, data={"labels": ",".join(words)}, timeout=60)
+    merged = np.array([0, 1, 1, 1, 2], dtype=np.uint8)[read_mask(plain.content).indices]
+    assert np.array_equal(read_mask(answers[0].content).indices, merged)
+    with LSegClient(base) as client:
+        assert client.segment(photo, labels, template=template).png == answers[0].content
+        assert client.segment(photo, bars, template=[template]).png == answers[0].content
+        vectors = client.embed_labels(["cat"], template)
+        np.testing.assert_allclose(vectors, client.embed_labels(["a photo of cat"]), rtol=0, atol=1e-5)
+
+
 def test_every_way_of_asking_gives_the_same_mask(
     server: LocalServer, url: str, photo: bytes, expected: np.ndarray
 ) -> None:

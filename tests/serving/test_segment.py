@@ -41,7 +41,7 @@ def _lines(output: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip", "embeddings"])  # noqa: A002
+@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip", "hf", "coco", "embeddings"])  # noqa: A002
 def test_each_format_is_the_file_that_the_server_sends(
     format: str,  # noqa: A002
     server: LocalServer,
@@ -96,6 +96,37 @@ def test_lines_shares_and_statuses(server: LocalServer, tmp_path: Path) -> None:
     again = _segment(server, str(images), "-o", str(tmp_path / "out"))
     assert again.returncode == 0
     assert [line["status"] for line in _lines(again.stdout)] == ["skipped"]
+
+
+def test_groups_and_templates(server: LocalServer, tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_text("cat | kitten\ngrass\nother\n")
+
+    def segment(labels: str, template: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "lseg_serve.cli", "segment", str(PHOTO), "-o", str(tmp_path / "out")]
+        command += ["--url", server.addresses.inference_url, "--labels", labels, "--template", template, *options]
+        return subprocess.run(command, capture_output=True, cwd=PROJECT, check=False)
+
+    (line,) = _lines(segment(f"@{file}", "a photo of a {}").stdout)
+    assert list(line["shares"]) == ["cat", "grass", "other"]
+    groups = [["cat", "kitten"], "grass", "other"]
+    with LSegClient(server.addresses.inference_url) as client:
+        assert Path(line["output"]).read_bytes() == client.segment(PHOTO, groups, template="a photo of a {}").png
+    # The same labels and template in other words are the same options; others are refused, with the value that differs.
+    (same,) = _lines(segment("cat | kitten, grass, other", '["a photo of a {}"]').stdout)
+    assert same["status"] == "skipped"
+    for labels, template, words in (
+        ("cat | kitten, grass, other", "the {}", b"template was"),
+        ("cat, kitten, grass, other", "a photo of a {}", b"labels was"),
+    ):
+        refused = segment(labels, template)
+        assert (refused.returncode, words in refused.stderr) == (3, True), refused.stderr
+    for labels, template, words in (
+        ("cat, dog | ", "the {}", b"holds an empty label"),
+        ("cat, dog", "the", b"a template is 'the'; accepted: a text with one {}"),
+    ):
+        refused = segment(labels, template)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
 
 
 def test_what_all_images_have_in_common_is_refused_once(server: LocalServer, tmp_path: Path) -> None:

@@ -96,16 +96,21 @@ class Visitor:
             self.page.press(".chip-input", "Enter")
 
     def wait_for_mask(
-        self, labels: Sequence[str], mode: str = "fast", threshold: float = 0, layer: str = "mask"
+        self,
+        labels: Sequence[str],
+        mode: str = "fast",
+        threshold: float = 0,
+        layer: str = "mask",
+        template: str = "",
     ) -> None:
         """Until the mask of just this question is painted."""
         self.page.wait_for_function(
-            """([labels, mode, threshold, layer]) => {
+            """([labels, mode, threshold, layer, template]) => {
                 const question = document.querySelector(`canvas[data-layer=${layer}]`)?.dataset.question;
-                const asked = JSON.stringify([labels, mode, threshold]);
+                const asked = JSON.stringify([labels, mode, threshold, template]);
                 return question && JSON.stringify(JSON.parse(question).slice(1)) === asked;
             }""",
-            arg=[list(labels), mode, threshold, layer],
+            arg=[list(labels), mode, threshold, layer, template],
         )
 
     def labels(self) -> list[str]:

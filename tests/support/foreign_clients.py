@@ -1,4 +1,4 @@
-"""KServe's SDK and Triton's client at this server. Runs in an environment of its own, with both, without this project.
+"""KServe's SDK and Triton's client at this server. Runs in an environment that has both, and this project not.
 
     python foreign_clients.py OUTPUT BASE_URL KEY LABELS PICTURE...
 

@@ -161,6 +161,8 @@ def test_options_are_sent_as_the_server_reads_them() -> None:
         "threshold": 0.5,
         "alpha": 0,
         "geometry": "rle",
+        "tolerance": 1.5,
+        "parts": "apart",
         "bands": (4, 3, 2),
         "range": [0, 4095],
     }
@@ -173,6 +175,8 @@ def test_options_are_sent_as_the_server_reads_them() -> None:
         "threshold": "0.5",
         "alpha": "0",
         "geometry": "rle",
+        "tolerance": "1.5",
+        "parts": "apart",
         "bands": "4,3,2",
         "range": "0,4095",
     }
@@ -183,7 +187,7 @@ def test_options_are_sent_as_the_server_reads_them() -> None:
     ("labels", "options", "message"),
     [
         (["cat", object()], {}, "labels cannot be sent"),
-        (3, {}, "labels cannot be sent: .*; accepted: a list of texts, or text"),
+        (3, {}, "labels cannot be sent: .*; accepted: a list of texts and lists of texts, or text"),
         ("\ud800", {}, "holds text that UTF-8 cannot hold"),
         (None, {"format": "gif"}, "format is 'gif'; accepted: png, color, overlay, json, npz, zip"),
     ],

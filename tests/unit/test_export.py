@@ -28,6 +28,7 @@ from lseg_serve.export.label_sets import load_label_set
 from lseg_serve.export.packaging import ArchiveFormat
 from lseg_serve.export.plan import Options
 from lseg_serve.export.verification import verify
+from lseg_serve.labelsets import Group, words_of
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import Config, Segmenter
 from tests.conftest import PROJECT
@@ -85,7 +86,7 @@ def test_the_archive_computes_what_the_checkpoint_does(
     summary, _ = exported
     assert summary.difference.largest < 1e-4
     loaded = Segmenter.load(summary.archive)
-    labels = loaded.label_set[:5]
+    labels = [word for label in loaded.label_set[:5] for word in words_of(label)]
     text = loaded.text_cache.embeddings(labels)
     scores = loaded.net.scores(loaded.net.pixel_embeddings(PIXELS), text)
     expected = small_net.scores(small_net.pixel_embeddings(PIXELS), small_net.encode_labels(labels))
@@ -152,6 +153,18 @@ def test_a_folder_is_replaced_as_a_whole(options: Options) -> None:
     assert not (options.archive / "stale.py").exists()
     assert _left(options) == ["lseg"]
     assert Segmenter.load(options.archive).label_set == ("cat", "traffic light", "日本")
+
+
+def test_a_label_set_of_groups_travels_with_the_embeddings_of_its_words(options: Options, small_net: LSeg) -> None:
+    Path(options.labels).write_text('["cat", ["car", "automobile"], {"name": "plants", "any": ["tree"]}]')
+    export(replace(options, archive_format="no-archive"))
+    loaded = Segmenter.load(options.output / "lseg")
+    assert loaded.label_set == ("cat", Group("car", ("car", "automobile")), Group("plants", ("tree",)))
+    text = loaded.encode_labels(None)
+    assert (text.labels, text.counts) == (("cat", "car", "plants"), (1, 2, 1))
+    assert loaded.text_cache.counts.misses == 0
+    expected = small_net.encode_labels(["cat", "car", "automobile", "tree"])
+    torch.testing.assert_close(text.embeddings, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,21 @@ def test_a_json_list_is_never_split(item: str) -> None:
 def test_a_lone_label_that_holds_another_programs_separator_is_refused(sign: str) -> None:
     with pytest.raises(LabelTextError, match=r"is one label.* that holds .*; accepted: labels separated by commas"):
         split_labels(f"sky{sign}grass{sign}house")
-    assert split_labels(f"sky{sign}blue,grass") == [f"sky{sign}blue", "grass"]
+    more = ["sky", "blue"] if sign in "|\uff5c" else f"sky{sign}blue"
+    assert split_labels(f"sky{sign}blue,grass") == [more, "grass"]
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("car | automobile,person", [["car", "automobile"], "person"]),
+        ("person\ncar|automobile|red truck\n", ["person", ["car", "automobile", "red truck"]]),
+        ("\u8eca\uff5c\u81ea\u52d5\u8eca\u3001\u4eba", [["\u8eca", "\u81ea\u52d5\u8eca"], "\u4eba"]),
+        ("a||b, |c", [["a", "", "b"], ["", "c"]]),  # an empty word is refused where labels are checked
+    ],
+)
+def test_bars_divide_the_words_of_a_label(text: str, labels: list[object]) -> None:
+    assert split_labels(text) == labels
 
 
 def test_the_semicolon_of_an_html_entity_is_no_separator() -> None:

@@ -283,6 +283,14 @@ BAD: dict[str, tuple[object, dict[str, str], int, str]] = {
     "v2: two channels": (
         {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 2], "data": [1, 2]}]}, {}, 400, "[1, 1, 2]",
     ),
+    "v2: too many": (_v2(["a"] * 65), {}, 413, "65 images; accepted: up to 64"),
+    "v2: too many of nothing": (
+        {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [2**31 - 1, 0, 0, 3], "data": []}]}, {}, 413,
+        "2147483647 images; accepted: up to 64",
+    ),
+    "v2: no pixels": (
+        {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [0, 0, 3], "data": []}]}, {}, 400, "",
+    ),
     "v2: an odd id": ({"id": 4, "inputs": [IMAGE]}, {}, 400, "id is a number (4); accepted: text"),
     "v2: an odd option": ({"inputs": [IMAGE], "parameters": {"mode": "best"}}, {}, 400, "mode is 'best'"),
     "v2: an odd output": ({"inputs": [IMAGE], "outputs": [{"name": "m"}]}, {}, 400, "accepted: mask, labels"),

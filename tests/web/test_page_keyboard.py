@@ -161,7 +161,10 @@ def test_a_pasted_list_is_split(visitor: Visitor) -> None:
         "- sky\n- building, edifice\n": ["sky", "building, edifice"],
         "1. sky\n2. grass": ["sky", "grass"],
         "sky,\ngrass,\ntree": ["sky", "grass", "tree"],
-        "sky;grass|tree\tSKY": ["sky", "grass", "tree"],
+        "sky;grass\ttree\tSKY": ["sky", "grass", "tree"],
+        "sky, tree|oak | OAK, oak": ["sky", "tree | oak"],
+        "tree, tree | oak": ["tree | oak"],
+        '["sky", ["tree", "oak"], {"name": "ground", "any": ["lawn", "turf"]}]': ["sky", "tree | oak", "lawn | turf"],
         '["traffic light, red", "sky"]': ["traffic light, red", "sky"],
     }.items():
         visitor.page.evaluate(

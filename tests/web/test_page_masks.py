@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -21,12 +23,12 @@ SECONDS = 120
 NONE = "\N{EN DASH}"
 
 
-def _mask(endpoint: LocalServer, labels: list[str], image: bytes | None = None, **fields: str) -> bytes:
+def _mask(endpoint: LocalServer, labels: Sequence[object], image: bytes | None = None, **fields: str) -> bytes:
     """The endpoint's own answer."""
     answer = requests.post(
         f"{endpoint.addresses.inference_url}/predictions/lseg",
         files={"image": VILLAGE.read_bytes() if image is None else image},
-        data={"labels": ",".join(labels), **fields},
+        data={"labels": json.dumps(labels), **fields},
         timeout=SECONDS,
     )
     assert answer.status_code == 200, answer.text
@@ -68,6 +70,36 @@ def test_a_threshold_leaves_pixels_unlabelled(visitor: Visitor, endpoint: LocalS
     share = float(np.mean(expected[..., 3] == 0))
     assert share > 0.01
     assert visitor.legend()["unlabelled"][0] == _percent(share)
+
+
+def test_a_chip_may_hold_synonyms_and_words_a_sentence(visitor: Visitor, endpoint: LocalServer) -> None:
+    group = "lawn | turf | street"
+    labels = ["sky", group, "cottage", "other"]
+    visitor.choose(VILLAGE)
+    visitor.write(*labels)
+    visitor.wait_for_mask(labels)
+    sent: list[object] = ["sky", {"name": group, "any": ["lawn", "turf", "street"]}, "cottage", "other"]
+    plain = _mask(endpoint, sent)
+    assert [entry["name"] for entry in legend_of(plain)] == labels
+    assert np.array_equal(visitor.canvas(), colours(plain))
+    visitor.settled()
+    assert set(labels) == set(visitor.legend())
+
+    field = visitor.page.get_by_label("Sentence")
+    field.fill("a photo of a")
+    visitor.page.get_by_text("The sentence needs {} once").wait_for()
+    assert np.array_equal(visitor.canvas(), colours(plain))
+    field.fill("the red {}")
+    visitor.wait_for_mask(labels, template="the red {}")
+    visitor.page.get_by_text("The sentence needs {} once").wait_for(state="detached")
+    in_sentence = _mask(endpoint, sent, template="the red {}")
+    assert np.array_equal(visitor.canvas(), colours(in_sentence))
+    assert in_sentence != plain
+    visitor.page.reload()  # the address keeps labels and sentence
+    visitor.choose(VILLAGE)
+    visitor.wait_for_mask(labels, template="the red {}")
+    assert visitor.page.get_by_label("Sentence").input_value() == "the red {}"
+    assert visitor.labels() == labels
 
 
 def test_accurate_mode_is_compared_with_fast_mode(visitor: Visitor, endpoint: LocalServer) -> None:

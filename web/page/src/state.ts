@@ -2,6 +2,7 @@
 
 import { computed, signal, type Signal } from "@preact/signals";
 import type { Description, GalleryPicture, Model } from "./segment/api";
+import { isUsable } from "./labels/template";
 import type { Fault } from "./segment/faults";
 import type { Decoded } from "./mask/worker";
 
@@ -14,6 +15,8 @@ export interface Question {
   labels: string[];
   mode: Mode;
   threshold: number;
+  /** The sentence that each word stands in, or a JSON list of several; empty for the word as it is. */
+  template: string;
 }
 
 export interface Stage {
@@ -74,6 +77,8 @@ export const labels = signal<string[]>([]);
 export const draft = signal("");
 export const mode = signal<Mode>("fast");
 export const threshold = signal(0);
+/** As it is typed; it counts once it is usable. */
+export const template = signal("");
 export const modelId = signal("");
 /** What the mask is compared with: a model and a mode. */
 export const comparison = signal<{ model: string; mode: Mode } | null>(null);
@@ -95,15 +100,19 @@ export const active = computed(() => pictures.value.find((one) => one.id === act
 export const model = computed<Model | null>(() => models.value.find((one) => one.id === modelId.value) ?? null);
 export const description = computed<Description | null>(() => model.value?.description ?? null);
 
+/** What is typed as the template, where it can be used. */
+const usedTemplate = computed(() => (isUsable(template.value) ? template.value.trim() : ""));
+
 /** The question as it stands, without the word that is being typed. */
 export const question = computed<Question>(() => ({
   model: modelId.value,
   labels: labels.value,
   mode: mode.value,
   threshold: threshold.value,
+  template: usedTemplate.value,
 }));
 
-export const keyOf = (one: Question): string => JSON.stringify([one.model, one.labels, one.mode, one.threshold]);
+export const keyOf = (one: Question): string => JSON.stringify([one.model, one.labels, one.mode, one.threshold, one.template]);
 
 /** Whether a label is drawn: one that is isolated or peeked at goes before those that are hidden. */
 export function isShown(name: string): boolean {

@@ -7,7 +7,7 @@ import { Icon } from "../panel/Icon";
 import { active, description, draft, labels, notice } from "../state";
 import { t } from "../texts";
 import { presets, suggestions } from "./presets";
-import { folded, joined, splitLabels } from "./split";
+import { folded, joined, splitLabels, wordsOf } from "./split";
 
 const BREAKS = /[,，、،;；\n\t]/;
 
@@ -133,7 +133,7 @@ function Chip({ label, onRemove }: { label: string; onRemove: () => void }) {
 }
 
 function Presets() {
-  const hasOther = labels.value.some((label) => folded(label) === "other");
+  const hasOther = labels.value.flatMap(wordsOf).some((word) => folded(word) === "other");
   return (
     <div class="presets" role="group" aria-label={t().labels.presets}>
       {!hasOther && (

@@ -4,7 +4,7 @@ import ade20k from "../../../../labelsets/ade20k.txt?raw";
 import coco from "../../../../labelsets/coco.txt?raw";
 import pascal from "../../../../labelsets/pascal.txt?raw";
 import { active, description } from "../state";
-import { splitLabels } from "./split";
+import { folded, splitLabels, wordsOf } from "./split";
 
 export interface Preset {
   id: "picture" | "model" | "ade20k" | "pascal" | "coco";
@@ -32,8 +32,9 @@ export function presets(): Preset[] {
 export function suggestions(typed: string, taken: string[], most = 7): string[] {
   const word = typed.trim().toLowerCase();
   if (!word) return [];
+  const used = new Set(taken.flatMap(wordsOf).map(folded));
   const known = new Set(presets().flatMap((one) => one.labels));
-  const fitting = [...known].filter((label) => label.toLowerCase().includes(word) && !taken.includes(label));
+  const fitting = [...known].filter((label) => label.toLowerCase().includes(word) && !used.has(folded(label)));
   const rank = (label: string): number => (label.toLowerCase().startsWith(word) ? 0 : 1);
   return fitting.sort((a, b) => rank(a) - rank(b) || a.length - b.length).slice(0, most);
 }

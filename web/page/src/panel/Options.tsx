@@ -1,6 +1,7 @@
-/** Model, mode, threshold, and what the mask is compared with. */
+/** Model, mode, threshold, template, and what the mask is compared with. */
 
-import { active, comparison, mode, model, modelId, models, threshold, view, type Mode } from "../state";
+import { isUsable } from "../labels/template";
+import { active, comparison, mode, model, modelId, models, template, threshold, view, type Mode } from "../state";
 import { percent, t } from "../texts";
 
 export function Options() {
@@ -61,6 +62,25 @@ export function Options() {
         />
         <output>{threshold.value === 0 ? t().options.off : threshold.value.toFixed(2)}</output>
       </label>
+      <label class="field">
+        <span>{t().options.template}</span>
+        <input
+          type="text"
+          value={template.value}
+          placeholder={t().options.templateHint}
+          title={t().options.templateWhy}
+          aria-invalid={!isUsable(template.value)}
+          spellcheck={false}
+          autocomplete="off"
+          dir="auto"
+          onInput={(event) => (template.value = event.currentTarget.value)}
+        />
+      </label>
+      {!isUsable(template.value) && (
+        <p class="wrong" role="status">
+          {t().options.templateWrong}
+        </p>
+      )}
       {model.value && others.length > 0 && (
         <label class="field">
           <span>{t().options.compare}</span>

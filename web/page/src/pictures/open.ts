@@ -63,7 +63,7 @@ export async function drawByServer(picture: Picture): Promise<void> {
   if (!modelId.value || beingDrawn.has(picture) || count >= MOST_DRAWINGS) return;
   drawings.set(picture, count + 1);
   beingDrawn.add(picture);
-  const question = { model: modelId.value, labels: ["other"], mode: "fast" as const, threshold: 0 };
+  const question = { model: modelId.value, labels: ["other"], mode: "fast" as const, threshold: 0, template: "" };
   try {
     const response = await requestMask(picture.file, question, "overlay", null, 0);
     picture.url.value = URL.createObjectURL(await response.blob());

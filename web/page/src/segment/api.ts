@@ -1,5 +1,6 @@
 /** The calls of the app that serves this page. */
 
+import { inRequest } from "../labels/split";
 import type { Question, Stage } from "../state";
 import { Fault, faultOf } from "./faults";
 
@@ -68,11 +69,12 @@ export const fetchFile = async (path: string): Promise<Blob> => (await call(path
 /** The fields of a request, without the image, as the endpoint takes them. */
 export function fieldsOf(question: Question, format: Format, alpha?: number): [string, string][] {
   const fields: [string, string][] = [
-    ["labels", JSON.stringify(question.labels)],
+    ["labels", JSON.stringify(question.labels.map(inRequest))],
     ["format", format],
     ["mode", question.mode],
   ];
   if (question.threshold > 0) fields.push(["threshold", String(question.threshold)]);
+  if (question.template) fields.push(["template", question.template]);
   if (alpha !== undefined) fields.push(["alpha", String(alpha)]);
   return fields;
 }

@@ -4,7 +4,7 @@
  */
 
 import { effect, untracked } from "@preact/signals";
-import { folded } from "../labels/split";
+import { joined } from "../labels/split";
 import { decode } from "../mask/tasks";
 import {
   active,
@@ -50,8 +50,9 @@ function asked(): Question {
   const last = active.value?.result.value;
   const quick =
     base.mode === "fast" && base.threshold === 0 && last !== null && last !== undefined && last.elapsed < 1500;
-  if (word.length < 2 || !quick || base.labels.some((label) => folded(label) === folded(word))) return base;
-  return { ...base, labels: [...base.labels, word] };
+  if (word.length < 2 || !quick) return base;
+  const more = joined(base.labels, [word]);
+  return more.join() === base.labels.join() ? base : { ...base, labels: more };
 }
 
 /** Whether a picture has to be asked for; one that failed at this very question waits for another one. */

@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals";
 import { openGallery } from "../pictures/open";
-import { active, gallery, labels, mode, modelId, threshold, view, type View } from "../state";
+import { active, gallery, labels, mode, modelId, template, threshold, view, type View } from "../state";
 
 const VIEWS: View[] = ["overlay", "outlines", "swipe", "split"];
 
@@ -13,6 +13,7 @@ export function currentLink(): string {
   if (labels.value.length > 0) parts.push(`labels=${labels.value.map(encodeURIComponent).join(",")}`);
   if (mode.value !== "fast") parts.push(`mode=${mode.value}`);
   if (threshold.value > 0) parts.push(`threshold=${threshold.value}`);
+  if (template.value) parts.push(`template=${encodeURIComponent(template.value)}`);
   if (view.value !== "overlay") parts.push(`view=${view.value}`);
   if (modelId.value) parts.push(`model=${encodeURIComponent(modelId.value)}`);
   if (active.value?.gallery) parts.push(`picture=${encodeURIComponent(active.value.gallery.id)}`);
@@ -35,6 +36,7 @@ export function readLink(hash: string): string | null {
   if (found.get("mode") === "accurate") mode.value = "accurate";
   const limit = Number(found.get("threshold"));
   if (limit > 0 && limit <= 1) threshold.value = limit;
+  template.value = decoded(found.get("template") ?? "");
   const wanted = VIEWS.find((one) => one === found.get("view"));
   if (wanted) view.value = wanted;
   modelId.value = decoded(found.get("model") ?? "");

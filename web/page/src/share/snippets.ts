@@ -1,5 +1,6 @@
 /** The request on show as a command for curl and as a Python program. Both run as they are copied. */
 
+import { inRequest } from "../labels/split";
 import { fieldsOf, segmentPath } from "../segment/api";
 import type { Picture, Question } from "../state";
 
@@ -38,7 +39,7 @@ from urllib.parse import unquote
 import requests
 
 image = ${image}
-labels = [${question.labels.map(literal).join(", ")}]
+labels = [${question.labels.map((label) => JSON.stringify(inRequest(label))).join(", ")}]
 answer = requests.post(
     ${literal(location.origin + segmentPath(question.model))},
     files={"image": image},
