@@ -42,6 +42,19 @@ def test_a_layer_computes_what_its_tensors_say(dtype: torch.dtype, tolerance: fl
         assert (found.double() - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+def test_where_onednn_does_not_multiply_torch_does() -> None:
+    torch.manual_seed(0)
+    plain = nn.Linear(96, 40)
+    layer, x = OneDnnLinear(plain, gelu=True), torch.randn(5, 96)
+    torch.testing.assert_close(layer(x), F.gelu(plain(x)))
+    (found,) = torch.autograd.grad(layer(x).sum(), [plain.weight])
+    (expected,) = torch.autograd.grad(F.gelu(plain(x)).sum(), [plain.weight])
+    torch.testing.assert_close(found, expected)
+    double = OneDnnLinear(nn.Linear(96, 40).double().requires_grad_(False))
+    assert double(x.double()).dtype == torch.float64
+    assert layer.to("meta")(x.to("meta")).shape == (5, 40)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), pytest.param(torch.bfloat16, 0.05, marks=half)]
