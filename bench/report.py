@@ -275,11 +275,10 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _answers_table(rows: Sequence[Row]) -> list[str]:
-    """Encoding alone beside its plain definition, then whole requests."""
+    """Encoding alone beside its plain definition, and whole requests."""
     body = [
         (
-            f"{'whole request, ' if row.where == 'endpoint' else ''}{row.image}, {row.note}"
-            f"{', plain definition' if row.path == 'naive' else ''}",
+            f"{row.image}, {row.note}{', plain definition' if row.path == 'naive' else ''}",
             ms_of_few(row.median_ms),
             ms_of_few(row.fastest_ms),
             "" if row.cpu_s is None else f"{1000 * row.cpu_s:.1f}",
