@@ -11,7 +11,7 @@ TEMPLATE: Final = Path(__file__).parent / "nginx.conf.template"
 # The options of a request that may come as headers, by the names of the request's fields. The image is the body.
 HEADER_FIELDS: Final = (
     "labels", "format", "mode", "threshold", "alpha", "geometry", "tolerance", "parts", "bands", "range", "container",
-    "points", "dtype", "preset", "scales", "flip", "base_size", "crop_size",
+    "points", "dtype", "preset", "scales", "flip", "base_size", "crop_size", "template",
 )  # fmt: skip
 
 # Of a kind of value: its name, what it looks like, and that in words. What could end a directive of nginx is in none.
