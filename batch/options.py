@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lseg_serve.batch.errors import BatchError
-from lseg_serve.segmenter import MODES, Segmenter
+from lseg_serve.labelsets import LabelInput, as_json, label_of
+from lseg_serve.segmenter import MODES, EncodedLabels, Segmenter
 
 FORMATS = ("png", "rle", "embeddings")
 _CHUNK = 1 << 20
@@ -18,7 +20,8 @@ _CHUNK = 1 << 20
 class Options:
     """What each result depends on, beside the image and the model. None: what the model says."""
 
-    labels: tuple[str, ...] | None = None
+    labels: tuple[LabelInput, ...] | None = None
+    template: tuple[str, ...] | None = None  # that the words of labels stand in
     mode: str | None = None
     threshold: float = 0.0
     format: str = "png"
@@ -40,16 +43,29 @@ class Options:
             raise BatchError("threshold and scores belong to masks; accepted with embeddings: labels and mode")
         return self
 
-    def of(self, segmenter: Segmenter) -> dict[str, Any]:
-        """The same with the values that `segmenter` gives to what is None, as JSON can hold them.
+    def encoded(self, segmenter: Segmenter) -> EncodedLabels | None:
+        """The labels with their embeddings; None where embeddings of images are to have none.
 
         Raises:
             InvalidLabelsError: the labels cannot be used.
+            InvalidOptionError: the template cannot be used.
         """
-        labels: list[str] = []
-        if self.labels is not None or self.format != "embeddings":
-            labels = list(segmenter.encode_labels(self.labels).labels)
-        return {**asdict(self), "labels": labels, "mode": self.mode or segmenter.config.mode}
+        if self.labels is None and self.format == "embeddings":
+            return None
+        return segmenter.encode_labels(self.labels, self.template)
+
+    def of(self, segmenter: Segmenter) -> dict[str, Any]:
+        """These options as JSON holds them, with the values that `segmenter` gives to what is None."""
+        labels: Sequence[Any] = self.labels if self.labels is not None else segmenter.label_set
+        if self.labels is None and self.format == "embeddings":
+            labels = ()
+        template = self.template if self.template is not None else segmenter.config.template
+        return {
+            **asdict(self),
+            "labels": [as_json(label_of(label)) for label in labels],
+            "template": [template] if isinstance(template, str) else list(template),
+            "mode": self.mode or segmenter.config.mode,
+        }
 
 
 def digest_of(model: str) -> str:

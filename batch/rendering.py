@@ -10,7 +10,7 @@ import numpy as np
 from lseg_serve.batch.options import Options
 from lseg_serve.handler.formats.outlines import coco_rle
 from lseg_serve.handler.formats.png import mask_png
-from lseg_serve.segmenter import EmbedJob, EmbedOptions, EncodedLabels, Job, Pixels, Segmentation, Segmenter
+from lseg_serve.segmenter import EmbedJob, EmbedOptions, Job, Pixels, Segmentation, Segmenter
 
 
 class Renderer:
@@ -21,12 +21,16 @@ class Renderer:
 
         Raises:
             InvalidLabelsError: they cannot be used.
+            InvalidOptionError: the template cannot be used.
         """
         self._segmenter, self._options = segmenter, options
         self._mode = options.mode or segmenter.config.mode
-        self._labels: EncodedLabels | None = None
-        if options.labels is not None or options.format != "embeddings":
-            self._labels = segmenter.encode_labels(options.labels)
+        self._labels = options.encoded(segmenter)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the labels."""
+        return () if self._labels is None else self._labels.labels
 
     @property
     def in_batches(self) -> bool:

@@ -64,7 +64,7 @@ class Worker:
 
         Raises:
             BatchError: manifest, model, options or output cannot be used.
-            InvalidLabelsError: the labels cannot be used.
+            InvalidLabelsError, InvalidOptionError: labels or template cannot be used.
             ArchiveError, CheckpointError, ConfigError, DeviceError: as `Segmenter.load`.
             StoreError: a store does not answer, or refuses.
         """
@@ -78,13 +78,13 @@ class Worker:
             "model": model,
             "options": options.of(self.segmenter),
         }
+        self._renderer = Renderer(self.segmenter, options)
         self.output.claim(self.identity)
         if self.segmenter.device.prepares_each_shape:
             self.segmenter.warm_up()
         self._kind = options.format
-        renderer = Renderer(self.segmenter, options)
         self._pipeline = Pipeline(
-            self.segmenter, renderer, reader(about), spec.decoders or default_decoders(), spec.decode
+            self.segmenter, self._renderer, reader(about), spec.decoders or default_decoders(), spec.decode
         )
 
     def close(self) -> None:

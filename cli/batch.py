@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lseg_serve.cli.manners import CommandError, Status, add_json
-from lseg_serve.cli.segmentation.values import labels_of, share_of
+from lseg_serve.cli.segmentation.values import labels_of, share_of, template_of
 
 _ACTIONS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {}
 
@@ -67,7 +67,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="an archive of `lseg export`, or a checkpoint (default: %(default)s)",
     )
     parser.add_argument(
-        "--labels", type=labels_of, help="by commas, a JSON list, or @FILE (default: the model's own label set)"
+        "--labels",
+        type=labels_of,
+        help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)",
+    )
+    parser.add_argument(
+        "--template",
+        type=template_of,
+        help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the model\'s)',
     )
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the model's)")
     parser.add_argument(

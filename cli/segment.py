@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("images", nargs="+", help="files, folders and all below them, patterns, or - (standard input)")
     parser.add_argument(
-        "--labels", type=labels_of, help="by commas, synonyms by |; JSON; or @FILE (default: the model's own set)"
+        "--labels",
+        type=labels_of,
+        help="by commas, synonyms by |; a JSON list; or @FILE (default: the model's own set)",
     )
     parser.add_argument(
         "--template",

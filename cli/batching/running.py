@@ -18,6 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Segment the chosen shards that are not done."""
     options = Options(
         None if arguments.labels is None else tuple(arguments.labels),
+        None if arguments.template is None else tuple(arguments.template),
         arguments.mode,
         arguments.threshold,
         arguments.format,

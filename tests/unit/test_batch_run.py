@@ -111,7 +111,7 @@ def test_the_table_tells_model_options_and_legend(spec: Spec, worker: Worker) ->
     digest = subprocess.run(["sha256sum", spec.model], capture_output=True, text=True, check=True).stdout.split()[0]
     assert about["model"] == {"name": "lseg.mar", "sha256": digest}
     assert about["options"] == {
-        "labels": list(LABELS), "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
+        "labels": list(LABELS), "template": ["{}"], "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
     }  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_retry_computes_only_what_failed(spec: Spec, folder: Path, worker: Worke
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder
 def test_other_results(spec: Spec, folder: Path, worker: Worker, tmp_path: Path) -> None:
-    own = Worker(_empty(spec, tmp_path / "rle", options=Options(LABELS, "accurate", 0.4, "rle", True)))
+    own = Worker(_empty(spec, tmp_path / "rle", options=Options(LABELS, None, "accurate", 0.4, "rle", True)))
     own.run(2)
     own.close()
     for row in _rows(tmp_path / "rle", 2):
