@@ -224,6 +224,13 @@ def test_groups_are_known_by_their_names(categories: Path) -> None:
         document_of(_arguments("cat.jpg", *given, '[["oak", "fir"], "sky"]'))
 
 
+def test_no_document_is_written_where_the_server_went_away(photo: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(photo)
+    given = (str(tmp_path / "cat.jpg"), "--output", str(tmp_path / "out"), "--format", "coco-stuff")
+    assert segment.run(_arguments(*given, "--url", "http://127.0.0.1:9", "--patience", "0.1")) == 4
+    assert not list((tmp_path / "out").glob("[!.]*"))
+
+
 def _arguments(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     segment.add_arguments(parser)
