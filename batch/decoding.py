@@ -84,11 +84,12 @@ class Decoder:
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])  # a new process has its modules at once
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, *self._arguments), daemon=True)
+        pipe, other = context.Pipe()
+        process = context.Process(target=_serve, args=(other, *self._arguments), daemon=True)
         with _STARTING:
-            self._process.start()
+            process.start()
         other.close()
+        self._pipe, self._process = pipe, process
 
     def _end(self) -> str:
         """End the process, and say how it has ended before."""
