@@ -1,7 +1,7 @@
 # make serve [CHECKPOINT=file or name]   make web   make stop   make env   make lint
 # make test   make test-fast   make test-faults   make test-bare   make test-oldest   make test-newest   make test-xla
 # make image [TARGET=cpu|cuda|gaudi] [ARCHIVE=model_store/lseg.mar]   make test-image [BASE=image]   make sbom
-# make test-kubernetes   make test-clients   make test-annotation
+# make test-kubernetes   make test-clients   make test-annotation   make test-ecosystem
 
 PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
@@ -18,6 +18,8 @@ KUBERNETES_VENV := .venv-kubernetes
 CLIENTS_VENV := .venv-clients
 STUDIO := .venv-label-studio
 CVAT := .venv-cvat
+ECOSYSTEM := .venv-ecosystem
+ECOSYSTEM_READY := $(patsubst %,$(ECOSYSTEM)/%/.ready,datumaro label-studio-sdk supervision)
 TARGET ?= cpu
 # docker or podman.
 ENGINE ?= docker
@@ -40,7 +42,7 @@ IMAGE ?= demo/pictures/village.jpg
 LABELS ?= sky,sun,cloud,airplane,pink balloon,mountain,cottage,rooftop,street,lawn,cow,sheep,person
 endif
 
-.PHONY: env serve web stop image test test-annotation test-bare test-clients test-fast test-faults test-image test-kubernetes test-newest test-oldest test-xla lint format sbom demo-model clean
+.PHONY: env serve web stop image test test-annotation test-bare test-clients test-ecosystem test-fast test-faults test-image test-kubernetes test-newest test-oldest test-xla lint format sbom demo-model clean
 
 env: $(READY)
 
@@ -133,6 +135,15 @@ $(CVAT)/.ready:
 		httpx2 pydantic typing-extensions safetensors opencv-python-headless
 	touch $@
 
+# The formats of annotation tools, read by the tools' own libraries. Their versions clash with the lock and each other.
+test-ecosystem: env $(ECOSYSTEM_READY)
+	$(BIN)/python -m pytest tests/ecosystem -m ecosystem
+
+$(ECOSYSTEM)/%/.ready: tests/ecosystem/requirements-%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # The unit tests with the oldest Python and torch that this project runs on; about 6 GB, as PyPI's torch has CUDA in it.
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m pytest -m "unit and not slow"
@@ -178,4 +189,4 @@ demo-model: env
 
 clean:
 	test ! -x $(BIN)/python || $(BIN)/python -m server stop
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(KUBERNETES_VENV) $(CLIENTS_VENV) $(STUDIO) $(CVAT) .run build mask.png model_store/lseg.mar
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(XLA_VENV) $(LINT_VENV) $(KUBERNETES_VENV) $(CLIENTS_VENV) $(STUDIO) $(CVAT) $(ECOSYSTEM) .run build mask.png model_store/lseg.mar

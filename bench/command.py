@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 
 from lseg_serve.bench import (
+    answers,
     cost,
     decoding,
     embeddings,
@@ -78,6 +79,8 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
         return page.measure(folder, options.runs)
     if options.measured == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
+    if options.measured == "answers":
+        return answers.measure(folder, options.runs)
     if options.measured == "products":
         return products.measure(options.checkpoint, options.runs)
     if options.measured == "network":
@@ -147,6 +150,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
     command.add_argument("--runs", type=int, default=15)
+    command = commands.add_parser("answers", help="overlay, JSON and zip of large images, and how they are encoded")
+    command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
     command.add_argument("--runs", type=int, default=20)
     command.add_argument("--checkpoint", type=Path, help="a full-size model in the place of the bundled one")

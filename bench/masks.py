@@ -21,7 +21,7 @@ from lseg_serve.segmenter.masks.mask import bucket_logits, make_mask, mask_by_st
 PLAIN = "png"
 _SIZE = (4000, 3000)
 _PICTURES = ("village", "front")
-_LABELS = (
+LABELS = (
     *("sky", "lawn", "street", "cottage", "sheep", "cow", "person", "tree", "mountain", "lake", "pink balloon"),
     *("boat", "other"),
 )
@@ -52,7 +52,7 @@ def measure(runs: int) -> list[Row]:
 
 def _rows(segmenter: Segmenter, picture: str, runs: int) -> list[Row]:
     with Image.open(PROJECT / "demo" / "pictures" / f"{picture}.jpg") as image:
-        result = segmenter.segment(np.asarray(image.convert("RGB").resize(_SIZE)), _LABELS)
+        result = segmenter.segment(np.asarray(image.convert("RGB").resize(_SIZE)), LABELS)
     assert result.scores is not None, "they were asked for"
     logits = bucket_logits(result.scores, result.bucket, _SIZE[1], _SIZE[0])
     ways = {name: partial(make_mask, logits, threshold=one[0], with_scores=one[1]) for name, one in _WAYS.items()}
@@ -69,7 +69,7 @@ def _rows(segmenter: Segmenter, picture: str, runs: int) -> list[Row]:
                 scenario="masks",
                 path="float32",
                 where="process",
-                labels=len(_LABELS),
+                labels=len(LABELS),
                 image=f"{picture}, {_SIZE[0]}x{_SIZE[1]}",
                 runs=runs,
                 median_ms=1000 * float(np.median(times[name].cpu)),

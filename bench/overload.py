@@ -29,7 +29,7 @@ _LABELS = 20
 _SCENES = 16
 _TOO_MUCH = 2  # times the most that was answered
 # Of the front: the limits of a key and of an address are not what is measured.
-_GENEROUS = dict.fromkeys(("rate", "burst", "address_rate", "address_burst", "requests", "address_requests"), "100000")
+_GENEROUS = dict.fromkeys(("rate", "burst", "address_rate", "address_burst", "requests", "address_requests"), "10000")
 
 
 def measure(folder: Path, seconds: float, clients: Sequence[int] = CLIENTS) -> list[Row]:

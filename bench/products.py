@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from lseg_serve.bench.engines import compared
 from lseg_serve.bench.rows import Row
 from lseg_serve.bench.setting import labels, photo_at
-from lseg_serve.bench.timing import interleaved
+from lseg_serve.bench.timing import interleaved, torch_threads
 from lseg_serve.model import LSeg
 from lseg_serve.model.fusion import upsample
 from lseg_serve.segmenter import Bucket, resize_to_bucket
@@ -48,7 +47,7 @@ def measure(checkpoint: Path, runs: int) -> list[Row]:
             }
             if precision == "float32":
                 calls |= {f"{TEXT}, {name}": partial(net.encode_labels, names) for name, net in nets.items()}
-            with _threads(threads):
+            with torch_threads(threads):
                 times = interleaved(calls, runs)
             for name, own in times.items():
                 plain = times[f"{TEXT}, {PLAIN}" if name.startswith(TEXT) else PLAIN]
@@ -87,13 +86,3 @@ def _net(checkpoint: Path, precision: str) -> LSeg:
 
 def _logits(net: LSeg, pixels: Tensor, text: Tensor) -> Tensor:
     return upsample(net.score_features(net.image_features(pixels), text), (_SIDE, _SIDE))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -50,6 +50,7 @@ def _tables(folder: Path) -> list[str]:
     known = (
         "network",
         "products",
+        "answers",
         "endpoint",
         "accurate",
         "overhead",
@@ -77,6 +78,7 @@ def _tables(folder: Path) -> list[str]:
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
         ("The mask with mean scores or a threshold", ("masks",), _masks_table(rows["masks"])),
         ("Every kind of file to pixels", ("kinds",), _kinds_table(rows["kinds"])),
+        ("Large answers", ("answers",), _answers_table(rows["answers"])),
         ("The page in a browser", ("page",), _page_table(rows["page"])),
         ("Embeddings of a known image", ("embeddings",), _embeddings_table(rows["embeddings"])),
     ]
@@ -269,6 +271,25 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
         served, pillows = found.get((kind, "served")), found.get((kind, "naive"))
         body.append((kind.partition(";")[0], *_per_megapixel(served), *_per_megapixel(pillows)))
     head = ("kind", "s per megapixel", "MB per megapixel", "Pillow: s per megapixel", "Pillow: MB per megapixel")
+    return table(head, body)
+
+
+def _answers_table(rows: Sequence[Row]) -> list[str]:
+    """Encoding alone beside its plain definition, then whole requests."""
+    body = [
+        (
+            f"{'whole request, ' if row.where == 'endpoint' else ''}{row.image}, {row.note}"
+            f"{', plain definition' if row.path == 'naive' else ''}",
+            ms_of_few(row.median_ms),
+            ms_of_few(row.fastest_ms),
+            "" if row.cpu_s is None else f"{1000 * row.cpu_s:.1f}",
+            "" if row.ratio is None or row.path == "naive" else ratio(row.ratio),
+            "" if row.response_mb is None else f"{row.response_mb:.2f}",
+            share(row.agreement),
+        )
+        for row in rows
+    ]
+    head = ("bundled model, 13 labels", "ms", "fastest ms", "CPU ms", "times plain", "MB", "the same answer")
     return table(head, body)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 
@@ -46,3 +48,14 @@ def interleaved(ways: Mapping[str, Callable[[], object]], runs: int, warm_up: in
                 wall[name].append(time.perf_counter() - start)
                 cpu[name].append(time.process_time() - start_cpu)
     return {name: Times(tuple(wall[name]), tuple(cpu[name])) for name in ways}
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """A context in which torch computes with `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

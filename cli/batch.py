@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lseg_serve.cli.manners import CommandError, Status, add_json
-from lseg_serve.cli.segment import labels_of, share_of, templates_of
+from lseg_serve.cli.segmentation.values import labels_of, share_of, template_of
 
 _ACTIONS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {}
 
@@ -73,7 +73,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--template",
-        type=templates_of,
+        type=template_of,
         help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the model\'s)',
     )
     parser.add_argument("--mode", choices=("fast", "accurate"), help="(default: the model's)")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, and give it its name only when all of it is on disk.
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file, or the pieces of a large one, beside its place; it gets its name only when all of it is on disk.
 
     Raises:
         OSError: it cannot be written.
     """
     aside = part_of(path)
     with aside.open("wb") as file:
-        file.write(content)
+        file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

@@ -12,21 +12,13 @@ from typing import Any
 from lseg_serve.cli.endpoint import add_endpoint, answered, seconds, status_of
 from lseg_serve.cli.files import part_of
 from lseg_serve.cli.manners import CommandError, Status, add_json, note, progress, write_json
+from lseg_serve.cli.segmentation import coco
+from lseg_serve.cli.segmentation.formats import asked_format, document_of, refuse_options
 from lseg_serve.cli.segmentation.inputs import Source, find_sources
 from lseg_serve.cli.segmentation.record import Record
-from lseg_serve.cli.segmentation.work import EMBEDDINGS, SUFFIXES, Asking, Outcome, bytes_of, read, work
+from lseg_serve.cli.segmentation.values import jobs_of, labels_of, pixels_of, share_of, template_of
+from lseg_serve.cli.segmentation.work import SUFFIXES, Asking, Outcome, bytes_of, read, work
 from lseg_serve.client import ClientError
-from lseg_serve.labelsets import (
-    LabelFileError,
-    LabelTextError,
-    TemplateError,
-    as_json,
-    label_of,
-    parse_labels,
-    read_label_file,
-    read_templates,
-    split_labels,
-)
 
 _STDOUT = Path("-")
 
@@ -41,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--template",
-        type=templates_of,
+        type=template_of,
         help='sentence that each word stands in, such as "a photo of a {}", or a JSON list (default: the server\'s)',
     )
-    parser.add_argument("--format", choices=tuple(SUFFIXES), default="png", help="(default: %(default)s)")
+    parser.add_argument("--format", choices=(*SUFFIXES, *coco.FILES), default="png", help="(default: %(default)s)")
     parser.add_argument(
         "--output", "-o", type=Path, default=Path("masks"), help="folder, or - for one result (default: %(default)s)"
     )
@@ -52,9 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=share_of, help="softmax below which a pixel stays unlabelled, 0 to 1")
     parser.add_argument("--alpha", type=share_of, help="strength of the colours in overlay and zip, 0 to 1")
     parser.add_argument("--geometry", choices=("rle", "polygons", "label_studio"), help="outlines in json")
+    parser.add_argument("--tolerance", type=pixels_of, help="pixels by which polygons may leave the outline, 0 to 100")
+    parser.add_argument("--parts", choices=("together", "apart"), help="in coco, detached parts: one object or several")
+    parser.add_argument(
+        "--categories", type=Path, help="a COCO file whose ids of categories, and of images, the document has"
+    )
     parser.add_argument("--bands", help="which bands of the image are red, green and blue, such as 4,3,2")
     parser.add_argument("--range", help="which values of the image are black and white, such as 0,4095")
-    parser.add_argument("--jobs", type=_jobs, default=2, help="requests at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=jobs_of, default=2, help="requests at once (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="make anew what is done already")
     parser.add_argument(
         "--patience",
@@ -68,14 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment what is named and not done yet."""
-    _refuse_options_of_masks(arguments)
+    refuse_options(arguments)
     to_stdout = arguments.output == _STDOUT
+    document = document_of(arguments)
     sources = find_sources(arguments.images, None if to_stdout else arguments.output)
     if to_stdout:
         return _one(arguments, sources)
-    record = Record(arguments.output, _options(arguments) | {"format": arguments.format}, again=arguments.again)
+    record = Record(arguments.output, _options(arguments) | {"format": asked_format(arguments)}, again=arguments.again)
     try:
-        return _all([one for one in sources if not _is_result(record, one)], arguments, record)
+        return _all([one for one in sources if not _is_result(record, one)], arguments, record, document)
     finally:
         record.close()
 
@@ -93,10 +91,12 @@ def _one(arguments: argparse.Namespace, sources: list[Source]) -> int:
     return Status.OK
 
 
-def _all(sources: list[Source], arguments: argparse.Namespace, record: Record) -> int:
-    record.place(sources, SUFFIXES[arguments.format])
+def _all(sources: list[Source], arguments: argparse.Namespace, record: Record, document: coco.Document | None) -> int:
+    if document is not None:
+        document.image_ids(sources)  # refused before anything is asked
+    record.place(sources, SUFFIXES[asked_format(arguments)])
     counts: Counter[str] = Counter()
-    left, failures = [], []
+    left, failures, failed = [], [], set()
     for source in sources:
         if record.is_done(source):
             counts["skipped"] += 1
@@ -114,12 +114,21 @@ def _all(sources: list[Source], arguments: argparse.Namespace, record: Record) -
                 bar.update()
                 if outcome.error is not None:
                     failures.append(outcome.error)
+                    failed.add(outcome.source)
                     note(f"{outcome.source.shown}: {outcome.error}")
         interrupted = False
     finally:
         summary = {**{name: counts[name] for name in ("done", "skipped", "failed")}, "images": len(sources)}
         _summarise(summary, time.perf_counter() - start, arguments, interrupted)
+    if document is not None and sum(counts.values()) == len(sources):
+        _write_document(document, [one for one in sources if one not in failed], record)
     return _status(failures, counts)
+
+
+def _write_document(document: coco.Document, sources: list[Source], record: Record) -> None:
+    if sources:
+        path = document.write(sources, record)
+        write_json({"document": str(path), "images": len(sources), "objects": document.objects})
 
 
 def _status(failures: list[Exception], counts: Counter[str]) -> Status:
@@ -147,24 +156,28 @@ def _summarise(summary: dict[str, int], elapsed: float, arguments: argparse.Name
 
 
 def _is_result(record: Record, source: Source) -> bool:
-    return source.path is not None and record.is_result(source.path)
+    if source.path is None:
+        return False
+    documents = (record.folder / coco.ANNOTATIONS).absolute()
+    return record.is_result(source.path) or source.path.absolute().is_relative_to(documents)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a result depends on, beside the image."""
-    names = ("model", "labels", "template", "mode", "threshold", "alpha", "geometry", "bands", "range")
+    names = (
+        "model",
+        "labels",
+        "template",
+        "mode",
+        "threshold",
+        "alpha",
+        "geometry",
+        "tolerance",
+        "parts",
+        "bands",
+        "range",
+    )
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-
-
-def _refuse_options_of_masks(arguments: argparse.Namespace) -> None:
-    """Refuse what embeddings would not heed."""
-    given = [name for name in ("threshold", "alpha", "geometry") if getattr(arguments, name) is not None]
-    if arguments.format == EMBEDDINGS and given:
-        raise CommandError(
-            Status.USAGE,
-            f"--{given[0]} is given with --format {EMBEDDINGS}, which has no masks; accepted: another format, or with "
-            "this one --labels, --template, --mode, --bands and --range",
-        )
 
 
 def _asking(arguments: argparse.Namespace) -> Asking:
@@ -175,58 +188,6 @@ def _asking(arguments: argparse.Namespace) -> Asking:
         arguments.timeout,
         arguments.patience,
         arguments.labels,
-        arguments.format,
+        asked_format(arguments),
         fields,
     )
-
-
-def labels_of(text: str) -> list[Any]:
-    """The labels of an option's value, as JSON holds them, for requests and records.
-
-    Raises:
-        argparse.ArgumentTypeError: it is no list of labels.
-    """
-    try:
-        if text.startswith("@"):
-            return list(map(as_json, parse_labels(read_label_file(text[1:]), text[1:])))
-        labels = [as_json(label_of(item)) for item in split_labels(text)]
-    except LabelFileError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    except LabelTextError as error:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r}: {error}") from error
-    if not labels:
-        raise argparse.ArgumentTypeError(f"{text!r} holds no label; accepted: texts")
-    return labels
-
-
-def templates_of(text: str) -> list[str]:
-    """The templates of an option's value.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none, or one has no place for the word.
-    """
-    try:
-        return list(read_templates(text))
-    except TemplateError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def share_of(text: str) -> float:
-    """An option's value from 0 to 1.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; accepted: 0 to 1")
-    return number
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of requests; accepted: 1 to 64")
-    return int(text)

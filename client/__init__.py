@@ -1,6 +1,6 @@
 """A client of the endpoint, for Python and for the command line."""
 
-from lseg_serve.client.answers import FORMATS, Answer, Parts, Picture, Scores
+from lseg_serve.client.answers import FORMATS, Answer, Document, Parts, Picture, Scores
 from lseg_serve.client.async_client import AsyncLSegClient
 from lseg_serve.client.errors import (
     BadAnswer,
@@ -30,6 +30,7 @@ __all__ = [
     "BadInput",
     "ClientError",
     "Description",
+    "Document",
     "ImageInput",
     "LSegClient",
     "LabelSet",

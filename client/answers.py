@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import numpy as np
@@ -66,7 +67,17 @@ class Parts:
     timings_ms: Mapping[str, float] = field(default_factory=dict)  # of each stage
 
 
-Answer: TypeAlias = Mask | Picture | Report | Scores | Parts
+@dataclass(frozen=True)
+class Document:
+    """The answer of the formats `coco` and `hf`."""
+
+    content: Any  # `coco`: a COCO document, a dictionary; `hf`: a list of label, score and mask
+    body: bytes = field(repr=False)  # the JSON, as it came
+    device: str = ""  # that computed it
+    timings_ms: Mapping[str, float] = field(default_factory=dict)  # of each stage
+
+
+Answer: TypeAlias = Mask | Picture | Report | Scores | Parts | Document
 
 
 def read_answer(format: str, reply: Reply) -> Answer:  # noqa: A002 - the request's name of it
@@ -119,6 +130,28 @@ def _parts(reply: Reply) -> Parts:
     return Parts(reply.body, read_mask(mask, *_origin(reply)), overlay, cutouts, *_origin(reply))
 
 
+def _coco(reply: Reply) -> Document:
+    document = _document(reply)
+    match document.content:
+        case {"images": [dict()], "annotations": list(), "categories": list()}:
+            return document
+    raise BadAnswer("the response is no COCO document of one image")
+
+
+def _segments(reply: Reply) -> Document:
+    document = _document(reply)
+    if not isinstance(document.content, list):
+        raise BadAnswer("the response is no list of labels with their masks")
+    return document
+
+
+def _document(reply: Reply) -> Document:
+    try:
+        return Document(json.loads(reply.body), reply.body, *_origin(reply))
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer(f"the response is no JSON: {error}") from error
+
+
 def _origin(reply: Reply) -> tuple[str, dict[str, float]]:
     """The device that computed a response, and the milliseconds of each stage."""
     durations = _DURATION.findall(reply.headers.get("server-timing", ""))
@@ -132,5 +165,7 @@ _READERS: dict[str, Callable[[Reply], Answer]] = {
     "json": _report,
     "npz": _scores,
     "zip": _parts,
+    "hf": _segments,
+    "coco": _coco,
 }
 FORMATS = tuple(_READERS)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.answers import Answer, Document, Parts, Picture, Scores
 from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
 from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
@@ -100,6 +100,11 @@ class AsyncLSegClient:
     async def segment(
         self, image: ImageInput, labels: Labels = None, *, format: Literal["zip"], **options: Unpack[Options]
     ) -> Parts: ...
+
+    @overload
+    async def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["coco", "hf"], **options: Unpack[Options]
+    ) -> Document: ...
 
     @overload
     async def segment(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from lseg_serve.client.answers import Answer, Parts, Picture, Scores
+from lseg_serve.client.answers import Answer, Document, Parts, Picture, Scores
 from lseg_serve.client.embedding import EmbedFields, embedding, embedding_labels, embedding_points
 from lseg_serve.client.errors import BadInput, ClientError
 from lseg_serve.client.images import ImageInput
@@ -114,6 +114,11 @@ class LSegClient:
 
     @overload
     def segment(
+        self, image: ImageInput, labels: Labels = None, *, format: Literal["coco", "hf"], **options: Unpack[Options]
+    ) -> Document: ...
+
+    @overload
+    def segment(
         self, image: ImageInput, labels: Labels = None, *, format: str, **options: Unpack[Options]
     ) -> Answer: ...
 
@@ -132,9 +137,9 @@ class LSegClient:
             labels: distinct texts or groups of texts, or one text that the server splits (docs/requests.md, "Labels");
                 None: the label set that was exported with the model.
             format: what is wanted: `png` is a `Mask`, `color` and `overlay` a `Picture`, `json` a `Report`, `npz`
-                `Scores`, and `zip` `Parts`.
-            options: mode, threshold, template, alpha, geometry, bands and range, as docs/requests.md has them. What is
-                left out is the server's default.
+                `Scores`, `zip` `Parts`, and `coco` and `hf` a `Document`.
+            options: mode, threshold, template, alpha, geometry, tolerance, parts, bands and range, as docs/requests.md
+                has them. What is left out is the server's default.
 
         Raises:
             BadInput: the image cannot be read, or a value cannot be sent.

@@ -28,7 +28,7 @@ class Region(BaseModel):
     box: tuple[int, int, int, int] | None = None  # left, top, width, height, in pixels
     # The outline, by the request's `geometry`; the other two are None.
     rle: dict[str, Any] | None = None  # COCO's: {"size": [H, W], "counts": str}
-    polygons: list[list[tuple[int, int]]] | None = None  # closed rings of x, y
+    polygons: list[list[list[tuple[int, int]]]] | None = None  # of each part its shell, then its holes: rings of x, y
     label_studio: list[int] | None = None  # Label Studio's brush format
 
 

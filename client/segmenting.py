@@ -29,6 +29,8 @@ class Options(TypedDict, total=False):
     template: str | Sequence[str] | None  # with {} in the place of a word; several are averaged
     alpha: float | None  # 0..1
     geometry: str | None  # "rle", "polygons" or "label_studio"
+    tolerance: float | None  # pixels, of polygons
+    parts: str | None  # "together" or "apart", in coco
     bands: Sequence[int] | str | None
     range: Sequence[float] | str | None
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,8 @@ def started(folder: Path, server: str, management_url: str, **settings: str) -> 
 
     Raises:
         FileNotFoundError: there is no nginx, or no openssl.
-        TimeoutError: it does not start within 30 s.
+        ChildProcessError: nginx or the checker ends before it listens; what it said is on stderr.
+        TimeoutError: they do not listen within 30 s.
         SettingError: a setting is not accepted.
     """
     missing = missing_program()
@@ -90,7 +91,7 @@ def started(folder: Path, server: str, management_url: str, **settings: str) -> 
     checker = subprocess.Popen(command, cwd=_PROJECT)
     nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"])
     try:
-        _wait_for(port, check_port)
+        _wait_for({port: nginx, check_port: checker})
         yield LocalFront(port, folder, key, certificate, keys, checker, "https" if with_tls else "http")
     finally:
         for process in (nginx, checker):
@@ -107,10 +108,13 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, private
 
 
-def _wait_for(*ports: int) -> None:
-    """Until something listens on each of `ports`."""
+def _wait_for(listeners: Mapping[int, subprocess.Popen[bytes]]) -> None:
+    """Until each of the programs listens on its port."""
     deadline = time.monotonic() + _START_SECONDS
-    while not all(_answers(port) for port in ports):
+    while not all(_answers(port) for port in listeners):
+        for process in listeners.values():
+            if process.poll() is not None:
+                raise ChildProcessError(f"{process.args!r} has ended with {process.returncode} before it listened")
         if time.monotonic() > deadline:
             raise TimeoutError(f"the front did not start within {_START_SECONDS} s")
         time.sleep(_POLL_SECONDS)

@@ -10,13 +10,19 @@ from typing import Final
 TEMPLATE: Final = Path(__file__).parent / "nginx.conf.template"
 # The options of a request that may come as headers, by the names of the request's fields. The image is the body.
 HEADER_FIELDS: Final = (
-    "labels", "format", "mode", "threshold", "alpha", "geometry", "bands", "range", "container", "points", "dtype",
-    "preset", "scales", "flip", "base_size", "crop_size",
+    "labels", "template", "format", "mode", "threshold", "alpha", "geometry", "tolerance", "parts", "bands", "range",
+    "container", "points", "dtype", "preset", "scales", "flip", "base_size", "crop_size",
 )  # fmt: skip
 
 # Of a kind of value: its name, what it looks like, and that in words. What could end a directive of nginx is in none.
 _ADDRESS: Final = ("HOST:PORT", re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}"), "HOST:PORT")
 _NUMBER: Final = ("NUMBER", re.compile(r"[1-9][0-9]{0,8}"), "a whole number from 1 to 999999999")
+# nginx counts what goes on at a time in 16 bits.
+_COUNT: Final = (
+    "NUMBER",
+    re.compile(r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"),
+    "a whole number from 1 to 65535",
+)
 _PATH: Final = ("PATH", re.compile(r"/[A-Za-z0-9._/+@:=-]*"), "an absolute path of letters, digits and ._/+@:=-")
 _SWITCH: Final = ("on|off", re.compile("on|off"), "on, off")
 _WORKERS: Final = ("NUMBER|auto", re.compile(r"auto|[1-9][0-9]{0,2}"), "auto, or a number from 1 to 999")
@@ -73,8 +79,8 @@ class FrontSettings:
 KINDS: Final = {
     **dict.fromkeys(("listen", "server", "checker"), _ADDRESS),
     **dict.fromkeys(("certificate", "certificate_key", "folder", "access_log", "error_log"), _PATH),
-    **dict.fromkeys(("max_body", "rate", "burst", "requests", "server_requests"), _NUMBER),
-    **dict.fromkeys(("address_rate", "address_burst", "address_requests"), _NUMBER),
+    **dict.fromkeys(("max_body", "rate", "burst", "address_rate", "address_burst"), _NUMBER),
+    **dict.fromkeys(("requests", "server_requests", "address_requests"), _COUNT),
     **dict.fromkeys(("slow_seconds", "answer_seconds"), _NUMBER),
     "tls": _SWITCH,
     "workers": _WORKERS,

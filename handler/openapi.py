@@ -68,7 +68,8 @@ def answer_content() -> dict[str, Schema]:
     binary: Schema = {"schema": {"type": "string", "format": "binary"}}
     types = [one.content_type for one in FORMAT_BY_NAME.values()] + list(TYPE_OF_CONTAINER.values())
     content = dict.fromkeys(types, binary)
-    return {**content, "application/json": {"schema": {"$ref": "#/components/schemas/MaskDocument"}}}
+    documents = [{"$ref": "#/components/schemas/MaskDocument"}, _segments(), _coco_document()]
+    return {**content, "application/json": {"schema": {"anyOf": documents}}}
 
 
 def answer_headers() -> dict[str, Schema]:
@@ -105,7 +106,7 @@ def mask_document() -> Schema:
             "properties": {"size": _INTEGERS, "counts": {"type": "string"}},
             "required": ["size", "counts"],
         },
-        polygons={"type": ["array", "null"], "items": {"type": "array", "items": _INTEGERS}},
+        polygons={"type": ["array", "null"], "items": _lists_of(_lists_of(_INTEGERS))},
         label_studio={**_INTEGERS, "type": ["array", "null"]},
     )
     assert set(GEOMETRIES) <= set(label["properties"]), "a geometry is not described"
@@ -124,6 +125,37 @@ def mask_document() -> Schema:
     )
 
 
+def _segments() -> Schema:
+    """An answer in the format hf."""
+    mask = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
+    return {
+        "type": "array",
+        "items": _object({"label": {"type": "string"}, "score": {"type": ["number", "null"]}, "mask": mask}),
+    }
+
+
+def _coco_document() -> Schema:
+    """An answer in the format coco."""
+    annotation = _object(
+        {
+            **dict.fromkeys(("id", "image_id", "category_id", "area", "iscrowd"), _COUNT),
+            "segmentation": _object({"size": _INTEGERS, "counts": {"type": "string"}}),
+            "bbox": {**_INTEGERS, "minItems": 4, "maxItems": 4},
+            "score": {"type": ["number", "null"]},
+        }
+    )
+    image = _object({**dict.fromkeys(("id", "width", "height"), _COUNT), "file_name": {"type": "string"}})
+    category = _object(
+        {
+            **dict.fromkeys(("id", "isthing"), _COUNT),
+            **{key: {"type": "string"} for key in ("name", "supercategory")},
+            "color": {**_INTEGERS, "minItems": 3, "maxItems": 3},
+        }
+    )
+    items = {"images": image, "annotations": annotation, "categories": category}
+    return _object({name: {"type": "array", "items": one} for name, one in items.items()})
+
+
 def errors() -> dict[int, list[str]]:
     """The types of error by their status."""
     by_status: dict[int, set[str]] = {}
@@ -136,6 +168,10 @@ def _kinds(kind: type[SegmenterError]) -> Iterator[type[SegmenterError]]:
     yield kind
     for one in kind.__subclasses__():
         yield from _kinds(one)
+
+
+def _lists_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
 
 
 def _object(required: dict[str, Schema], **optional: Schema) -> Schema:

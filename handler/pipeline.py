@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
+from lseg_serve.handler.formats import FORMAT_BY_NAME
 from lseg_serve.handler.formats.embeddings import EMBEDDINGS
 from lseg_serve.handler.process.memory import trim_memory
 from lseg_serve.handler.request_model import Request
@@ -94,8 +95,15 @@ def _prepare(segmenter: Segmenter, row: Row, headers: Headers, server: ServerInf
     text = _encoded(segmenter, request, record)
     start = time.perf_counter()
     image = _decoded(segmenter, request, record)
-    as_json, as_arrays = request.format == "json", request.format == "npz"
-    job = Job(image, text, request.threshold, with_scores=as_json, with_score_map=as_arrays, mode=record.mode)
+    wanted = FORMAT_BY_NAME[request.format]
+    job = Job(
+        image,
+        text,
+        request.threshold,
+        with_scores=wanted.mean_scores,
+        with_score_map=wanted.score_map,
+        mode=record.mode,
+    )
     decode_seconds = time.perf_counter() - start
     segmenter.check_cost(job, record.images)
     return Prepared(record, request, job, decode_seconds)

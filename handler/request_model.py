@@ -20,8 +20,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lseg_serve.embeddings.files import Container
 from lseg_serve.handler import field_values as values
-from lseg_serve.handler.formats import CONTAINERS, FORMATS, GEOMETRIES
+from lseg_serve.handler.formats import CONTAINERS, FORMATS, GEOMETRIES, PARTS
+from lseg_serve.handler.formats.coco_document import TOGETHER
 from lseg_serve.handler.formats.embeddings import EMBEDDINGS
+from lseg_serve.handler.formats.polygons import MOST_TOLERANCE, TOLERANCE
 from lseg_serve.handler.repeated_fields import Repeated
 from lseg_serve.labelsets import kind_in_json
 from lseg_serve.segmenter import (
@@ -41,6 +43,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "format": FORMATS,
     "mode": MODES,
     "geometry": GEOMETRIES,
+    "parts": PARTS,
     "container": CONTAINERS,
     "dtype": DTYPES,
     "preset": PRESETS,
@@ -51,6 +54,7 @@ OF_EMBEDDINGS = ("points", "dtype", "preset", "scales", "flip", "base_size", "cr
 _ACCEPTED = {
     "threshold": "a number from 0 to 1",
     "alpha": "a number from 0 to 1",
+    "tolerance": f"pixels, 0 to {MOST_TOLERANCE:g}",
     "bands": "one band or three, such as 4,3,2; the first is 1",
     "range": "the values that are black and white, such as 0,4095",
     "scales": "numbers above 0, such as 0.75,1",
@@ -136,6 +140,18 @@ class Request(BaseModel):
     ] = 0.0
     alpha: Annotated[_Fraction, Field(description="Strength of the colours in the formats overlay and zip.")] = 0.5
     geometry: Annotated[_Geometry, Field(description="Outline of each label in the format json.")] = "rle"
+    tolerance: Annotated[
+        float,
+        Field(ge=0, le=MOST_TOLERANCE, description="Pixels by which polygons may leave the edges of the pixels."),
+        BeforeValidator(values.number),
+    ] = TOLERANCE
+    parts: Annotated[
+        str,
+        BeforeValidator(values.stripped),
+        _member_of(PARTS),
+        _enum(PARTS),
+        Field(description="Whether detached parts of a label are one object or several, in the format coco."),
+    ] = TOGETHER
     bands: Annotated[
         tuple[int, ...] | SkipJsonSchema[None],
         BeforeValidator(values.bands),

@@ -53,7 +53,8 @@ def make_response(request: Request, image: Pixels, result: Segmentation, server:
         ResponseTooLargeError: it would be too large for TorchServe, which kills a worker over such a response.
     """
     response_format = FORMAT_BY_NAME[request.format]
-    body = response_format.encode(Content(image, result, server, alpha=request.alpha, geometry=request.geometry))
+    options = {name: getattr(request, name) for name in ("alpha", "geometry", "tolerance", "parts")}
+    body = response_format.encode(Content(image, result, server, **options))
     accepted = server.max_response_bytes - FRAMING_BYTES
     if len(body) > accepted:
         raise ResponseTooLargeError(

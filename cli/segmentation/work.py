@@ -23,6 +23,7 @@ from lseg_serve.cli.segmentation.record import Record, state_of
 from lseg_serve.client import (
     Answer,
     ClientError,
+    Document,
     LSegClient,
     Mask,
     NotReady,
@@ -42,8 +43,18 @@ _AWAY = (NotReady, Overloaded, Unreachable)
 _SHORT = Retries(attempts=4, first_wait=0.5, longest_wait=2, total=5)
 _PAUSE = 1.0  # seconds
 EMBEDDINGS = "embeddings"
-_NPZ, _PNG = ".npz", ".png"
-SUFFIXES = {"png": _PNG, "color": _PNG, "overlay": _PNG, "json": ".json", "npz": _NPZ, "zip": ".zip", EMBEDDINGS: _NPZ}
+_NPZ, _PNG, _JSON = ".npz", ".png", ".json"
+SUFFIXES = {
+    "png": _PNG,
+    "color": _PNG,
+    "overlay": _PNG,
+    "json": _JSON,
+    "npz": _NPZ,
+    "zip": ".zip",
+    "hf": _JSON,
+    "coco": _JSON,
+    EMBEDDINGS: _NPZ,
+}
 Result: TypeAlias = Answer | Embeddings
 
 
@@ -139,7 +150,7 @@ def bytes_of(answer: Result) -> bytes:
             return answer.npz
         case Parts():
             return answer.zip
-        case Report():
+        case Report() | Document():
             return answer.body
 
 
@@ -237,6 +248,8 @@ def _described(answer: Result) -> dict[str, Any]:
     if isinstance(answer, Embeddings):
         return {"width": answer.width, "height": answer.height}
     line: dict[str, Any] = {"device": answer.device} if answer.device else {}
+    if isinstance(answer, Document):
+        return line | _described_coco(answer.content)
     mask = answer.mask if isinstance(answer, Parts | Report) else answer
     if isinstance(mask, Mask):
         height, width = mask.indices.shape
@@ -244,3 +257,16 @@ def _described(answer: Result) -> dict[str, Any]:
         shares = {entry.name: round(float(counts[entry.index] / mask.indices.size), 6) for entry in mask.legend}
         line |= {"width": width, "height": height, "shares": shares}
     return line
+
+
+def _described_coco(content: Any) -> dict[str, Any]:
+    """The same of a COCO document; nothing of an answer of another kind."""
+    if not isinstance(content, dict):
+        return {}
+    image = content["images"][0]
+    shares = {one["id"]: 0.0 for one in content["categories"]}
+    for one in content["annotations"]:
+        shares[one["category_id"]] += one["area"] / (image["width"] * image["height"])
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    found = {names[number]: round(share, 6) for number, share in shares.items()}
+    return {"width": image["width"], "height": image["height"], "shares": found}

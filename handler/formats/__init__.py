@@ -10,36 +10,51 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lseg_serve.handler.formats.coco_document import PARTS, encode_coco
 from lseg_serve.handler.formats.content import Content
 from lseg_serve.handler.formats.embeddings import EMBEDDINGS, TYPE_OF_CONTAINER
+from lseg_serve.handler.formats.hugging_face import encode_hf
 from lseg_serve.handler.formats.json_document import encode_json
 from lseg_serve.handler.formats.npz import encode_npz
-from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.outlines import GEOMETRIES
 from lseg_serve.handler.formats.png import encode_color, encode_overlay, encode_png
 from lseg_serve.handler.formats.zip_archive import encode_zip
+
+__all__ = [
+    "CONTAINERS",
+    "CONTAINER_OF_MEDIA_TYPE",
+    "FORMATS",
+    "FORMAT_BY_NAME",
+    "FORMAT_OF_MEDIA_TYPE",
+    "GEOMETRIES",
+    "PARTS",
+    "Format",
+]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the content type of its responses, and what writes their bodies."""
+    """One format: the content type of its responses, what writes their bodies, and what it needs beside the mask."""
 
     content_type: str
     encode: Callable[[Content], bytes]
+    mean_scores: bool = False  # the mean softmax over each label's pixels
+    score_map: bool = False  # the scores themselves
 
 
 FORMAT_BY_NAME = {
     "png": Format("image/png", encode_png),
     "color": Format("image/png", encode_color),
     "overlay": Format("image/png", encode_overlay),
-    "json": Format("application/json", encode_json),
-    "npz": Format("application/x-npz", encode_npz),
+    "json": Format("application/json", encode_json, mean_scores=True),
+    "npz": Format("application/x-npz", encode_npz, score_map=True),
     "zip": Format("application/zip", encode_zip),
+    "hf": Format("application/json", encode_hf, mean_scores=True),
+    "coco": Format("application/json", encode_coco, mean_scores=True),
 }
 
-# The values of the request's fields `format`, `geometry` and `container`.
+# The values of the request's fields `format` and `container`.
 FORMATS = (*FORMAT_BY_NAME, EMBEDDINGS)
-GEOMETRIES = tuple(ENCODER_BY_GEOMETRY)
-
 CONTAINERS = tuple(TYPE_OF_CONTAINER)
 
 # What an `Accept` header selects. Where formats share a content type, the first of them has it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lseg_serve.handler.formats.polygons import TOLERANCE
 from lseg_serve.segmenter import Pixels, Segmentation
 
 
@@ -28,3 +29,5 @@ class Content:
     server: ServerInfo
     alpha: float = 0.5  # 0..1: the share of the colours in an overlay
     geometry: str = "rle"  # how JSON describes the outline of a label
+    tolerance: float = TOLERANCE  # pixels by which polygons may leave the pixels' own edges
+    parts: str = "together"  # one of `coco_document.PARTS`: whether a label's detached parts are objects of their own

@@ -9,14 +9,11 @@ import numpy as np
 
 from lseg_serve.handler.formats.colors import hex_color
 from lseg_serve.handler.formats.content import Content
-from lseg_serve.handler.formats.outlines import ENCODER_BY_GEOMETRY
+from lseg_serve.handler.formats.outlines import check_edges, outline
 from lseg_serve.handler.formats.png import encode_png
 from lseg_serve.handler.formats.regions import Region, regions_of
 from lseg_serve.handler.formats.runs import Runs
-from lseg_serve.segmenter import UNLABELLED, Pixels, ResponseTooLargeError
-
-# The least that one change of label along a row adds to a response with outlines.
-_BYTES_PER_EDGE = 2
+from lseg_serve.segmenter import UNLABELLED
 
 
 def encode_json(content: Content) -> bytes:
@@ -26,7 +23,7 @@ def encode_json(content: Content) -> bytes:
         ResponseTooLargeError: the outlines are so fine that TorchServe could not pass them on.
     """
     result, server = content.result, content.server
-    _check_edges(result.mask, server.max_response_bytes)
+    check_edges(result.mask, server.max_response_bytes)
     height, width = result.mask.shape
     unlabelled = int(np.count_nonzero(result.mask == UNLABELLED))
     runs = Runs.of(result.mask)
@@ -67,13 +64,4 @@ def _label_entry(content: Content, runs: Runs, region: Region) -> dict[str, obje
 def _outline(content: Content, runs: Runs, index: int) -> object:
     if content.geometry == "rle":
         return runs.coco_rle(index)  # as of the mask's pixels, which need not be looked at for each label
-    return ENCODER_BY_GEOMETRY[content.geometry](content.result.mask == index)
-
-
-def _check_edges(mask: Pixels, max_bytes: int) -> None:
-    """Refuse outlines that are too fine for a response of `max_bytes`, before time is spent on them."""
-    edges = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
-    if edges * _BYTES_PER_EDGE > max_bytes:
-        raise ResponseTooLargeError(
-            f"the mask changes its label {edges} times along its rows, too often for outlines; use format png", "format"
-        )
+    return outline(content.result.mask == index, content.geometry, content.tolerance)

@@ -1,15 +1,30 @@
-"""The outline of a region, as COCO, a polygon viewer or Label Studio read it: the values of the field `geometry`."""
+"""The outline of a region, as COCO, GeoJSON or Label Studio read it: the values of the field `geometry`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from lseg_serve.handler.formats.label_studio import label_studio_rle
+from lseg_serve.handler.formats.polygons import polygons
+from lseg_serve.segmenter import Pixels, ResponseTooLargeError
+
 Bits = npt.NDArray[np.bool_]
+
+GEOMETRIES = ("rle", "polygons", "label_studio")
+# The least that one change of label along a row adds to a response with outlines.
+_BYTES_PER_EDGE = 2
+
+
+def outline(pixels: Bits, geometry: str, tolerance: float) -> object:
+    """The outline of `pixels` [H, W] in one of `GEOMETRIES`; `tolerance`, in pixels, is that of polygons."""
+    match geometry:
+        case "polygons":
+            return polygons(pixels, tolerance)
+        case "label_studio":
+            return label_studio_rle(pixels)
+    return coco_rle(pixels)
 
 
 def coco_rle(pixels: Bits) -> dict[str, object]:
@@ -18,47 +33,28 @@ def coco_rle(pixels: Bits) -> dict[str, object]:
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
-def polygons(pixels: Bits) -> list[list[list[int]]]:
-    """Outlines of `pixels` [H, W]: closed rings of [x, y] through the centres of border pixels, holes included."""
-    contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return [contour[:, 0].tolist() for contour in contours]
+def coco_rle_of_box(pixels: Bits, left: int, top: int, height: int, width: int) -> dict[str, object]:
+    """The same of an image with `height` and `width`, in which `pixels` [h, w] lie at `left` and `top`, without it."""
+    # COCO counts down the columns, from the left one on. A run begins and ends where its column changes.
+    columns, rows = np.nonzero(np.diff(np.pad(pixels.T, ((0, 0), (1, 1))), axis=1))
+    changes = (left + columns) * height + top + rows
+    # A run that goes on in the next column ends where another begins.
+    goes_on = changes[1:] == changes[:-1]
+    changes = changes[~(np.append(goes_on, False) | np.append(False, goes_on))]
+    counts = np.diff(changes, prepend=0, append=height * width)
+    counts = counts[: len(counts) - (counts[-1] == 0)]
+    encoded = coco.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
 
 
-# Label Studio's brush format writes the length of a run with one of these numbers of bits, chosen for each run.
-_RUN_BITS = (3, 4, 8, 16)
+def check_edges(mask: Pixels, max_bytes: int) -> None:
+    """Refuse outlines that are too fine for a response of `max_bytes`, before time is spent on them.
 
-
-def label_studio_rle(pixels: Bits) -> list[int]:
-    """`pixels` [H, W] as Label Studio's brush format: the run-length packing of the mask as RGBA, one byte an entry.
-
-    The format is that of the rle-pack library: 32 bits count of values, 5 bits word size - 1, 4 x 4 bits run size - 1;
-    then runs, each a flag (1: one value repeated), a 2-bit choice of run size, the length - 1, and the 8-bit value.
+    Raises:
+        ResponseTooLargeError: the labels of `mask` [H, W] change too often along its rows.
     """
-    flat = pixels.ravel()
-    bits = [f"{4 * flat.size:032b}", f"{8 - 1:05b}", *(f"{size - 1:04b}" for size in _RUN_BITS)]
-    starts = np.flatnonzero(np.diff(flat, prepend=~flat[:1]))
-    lengths = np.diff(starts, append=flat.size) * 4  # the four channels of a pixel have the same value
-    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        value = f"{255 if flat[start] else 0:08b}"
-        bits.extend(_run(part, value) for part in _parts(length))
-    packed = "".join(bits)
-    packed += "0" * (-len(packed) % 8)
-    return [int(packed[at : at + 8], 2) for at in range(0, len(packed), 8)]
-
-
-def _parts(length: int) -> Sequence[int]:
-    """`length` cut into runs that the widest run size can hold."""
-    longest = 1 << _RUN_BITS[-1]
-    return [longest] * (length // longest) + ([length % longest] if length % longest else [])
-
-
-def _run(length: int, value: str) -> str:
-    choice = next(i for i, size in enumerate(_RUN_BITS) if length <= 1 << size)
-    return f"1{choice:02b}{length - 1:0{_RUN_BITS[choice]}b}{value}"
-
-
-ENCODER_BY_GEOMETRY: dict[str, Callable[[Bits], object]] = {
-    "rle": coco_rle,
-    "polygons": polygons,
-    "label_studio": label_studio_rle,
-}
+    edges = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+    if edges * _BYTES_PER_EDGE > max_bytes:
+        raise ResponseTooLargeError(
+            f"the mask changes its label {edges} times along its rows, too often for outlines; use format png", "format"
+        )

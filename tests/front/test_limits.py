@@ -119,6 +119,13 @@ def test_a_full_queue_and_full_room_at_the_server_are_503(start: Start, server: 
     assert eventually(lambda: front.ask("POST", "/predictions/lseg", data=picture, headers=FORM).status_code == 200, 30)
 
 
+def test_nginx_takes_the_largest_values_that_are_accepted(start: Start, picture: bytes) -> None:
+    numbers = ("max_body", "rate", "burst", "address_rate", "address_burst", "slow_seconds", "answer_seconds")
+    counts = ("requests", "server_requests", "address_requests")
+    front = start(**dict.fromkeys(numbers, "999999999"), **dict.fromkeys(counts, "65535"))
+    assert front.ask("POST", "/predictions/lseg", data=picture, headers=FORM).status_code == 200
+
+
 def test_a_server_that_is_away_is_502_and_not_ready(start: Start, tmp_path: Path, picture: bytes) -> None:
     away = LocalServer(tmp_path / "away", free_addresses())
     front = start(away)

@@ -44,7 +44,9 @@ def test_v1_and_v2_give_the_mask_of_the_plain_endpoint(plain_front: Front, file:
     image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
     labels = {"name": "labels", "datatype": "BYTES", "shape": [2], "data": LABELS}
     for path in ("/v2/models/lseg/infer", "/v2/models/lseg/versions/1.0/infer"):
-        document = plain_front.ask("POST", path, json={"id": "7", "inputs": [image, labels]}).json()
+        answer = plain_front.ask("POST", path, json={"id": "7", "inputs": [image, labels]})
+        assert answer.status_code == 200, (path, answer.text)
+        document = answer.json()
         assert document["id"] == "7"
         found = document["outputs"][0]
         np.testing.assert_array_equal(np.array(found["data"], dtype=np.uint8).reshape(found["shape"]), mask)

@@ -19,6 +19,7 @@ from tests.serving.conftest import running
 from tests.support.front import NOT_POSSIBLE, fronting
 
 _PIECE = 1000  # requests between two looks at memory
+_REST_SECONDS = 15  # a worker that is idle gives freed memory back
 
 
 def main() -> int:
@@ -60,8 +61,11 @@ def main() -> int:
             states.append(state_of(server))
             print(f"{report.requests}: {_line(states[-1])}, {len(report.faults)} faults", flush=True)
         seconds = time.monotonic() - start
+        time.sleep(_REST_SECONDS)
+        states.append(state_of(server))
     print("\n".join(report.lines()))
     print(f"{seconds:.0f} s; before: {_line(states[0])}; highest: {max(one.worker_megabytes for one in states)} MB")
+    print(f"after {_REST_SECONDS} s of rest: {_line(states[-1])}")
     died = len({one.workers for one in states}) > 1
     print("a worker ended" if died else "no worker ended")
     return 1 if report.faults or died else 0

@@ -19,6 +19,7 @@ from PIL import Image
 from lseg_serve.client import (
     AsyncLSegClient,
     BadAnswer,
+    Document,
     LSegClient,
     Mask,
     Overloaded,
@@ -104,6 +105,14 @@ class TestAnswers:
         assert parts.overlay == _segmented(kind, server, photo, format="overlay").png
         present = {entry.index for entry in parts.mask.legend if parts.mask.share(entry) > 0}
         assert set(parts.cutouts) == present
+
+    @pytest.mark.parametrize("format", ["coco", "hf"])
+    def test_documents(self, format: str, kind: str, server: LocalServer, url: str, photo: bytes) -> None:  # noqa: A002
+        document = _segmented(kind, server, photo, format=format, parts="apart")
+        assert isinstance(document, Document)
+        assert document.body == _raw(url, photo, format=format, parts="apart")
+        assert document.content == json.loads(document.body)
+        assert document.device == "cpu"
 
     def test_accurate_mode(self, kind: str, server: LocalServer, url: str, photo: bytes) -> None:
         assert _segmented(kind, server, photo, mode="accurate").png == _raw(url, photo, mode="accurate")

@@ -164,7 +164,7 @@ def test_polygons_cover_the_mask(backend: str, server: LocalServer) -> None:
         (_task("http://169.254.169.254/latest/meta-data"), CONFIG, "Failed: links to the host '169.254.169.254'"),
         (_task("/api/current-user/token"), CONFIG, "Failed: the path '/api/current-user/token' is none of"),
         (_task("/data/upload/1/gone.png"), CONFIG, "gone.png' cannot be fetched"),
-        (_task("/data/upload/1/text.png"), CONFIG, "Failed: 415: the image is of no kind"),
+        (_task("/data/upload/1/text.png"), CONFIG, "Failed: 415: the 8 bytes sent are not an image"),
         (_task(None), CONFIG, "Failed: the task's image is None"),
         ({"id": 7, "data": {"photo": UPLOAD}}, CONFIG, "no field 'image' with an image; it has 'photo'"),
         (_task(UPLOAD), CONFIG.replace("BrushLabels", "RectangleLabels"), "Failed: the labelling configuration has"),

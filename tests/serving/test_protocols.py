@@ -55,7 +55,7 @@ def test_v1_at_its_route(base: str, masks: np.ndarray, kind: str | None) -> None
     np.testing.assert_array_equal(np.stack(found), masks)
 
 
-@pytest.mark.parametrize("path", ["/v2/models/lseg/infer", "/v2/models/lseg/versions/1.0/infer", "/predictions/lseg"])
+@pytest.mark.parametrize("path", ["/v2/models/lseg/infer", "/predictions/lseg/1.0"])
 @pytest.mark.parametrize("kind", ["application/json", None])
 def test_v2_in_json(base: str, masks: np.ndarray, path: str, kind: str | None) -> None:
     image = {"name": "image", "datatype": "BYTES", "shape": [3], "data": [_text(picture) for picture in PICTURES]}

@@ -41,7 +41,7 @@ def _lines(output: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip", "embeddings"])  # noqa: A002
+@pytest.mark.parametrize("format", ["png", "color", "overlay", "json", "npz", "zip", "hf", "coco", "embeddings"])  # noqa: A002
 def test_each_format_is_the_file_that_the_server_sends(
     format: str,  # noqa: A002
     server: LocalServer,

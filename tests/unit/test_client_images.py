@@ -161,6 +161,8 @@ def test_options_are_sent_as_the_server_reads_them() -> None:
         "threshold": 0.5,
         "alpha": 0,
         "geometry": "rle",
+        "tolerance": 1.5,
+        "parts": "apart",
         "bands": (4, 3, 2),
         "range": [0, 4095],
     }
@@ -173,6 +175,8 @@ def test_options_are_sent_as_the_server_reads_them() -> None:
         "threshold": "0.5",
         "alpha": "0",
         "geometry": "rle",
+        "tolerance": "1.5",
+        "parts": "apart",
         "bands": "4,3,2",
         "range": "0,4095",
     }

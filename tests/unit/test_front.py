@@ -125,6 +125,8 @@ def test_every_option_of_a_request_passes_as_a_header() -> None:
         ("folder", "/a;"),
         ("rate", "0"),
         ("rate", "1.5"),
+        ("requests", "65536"),
+        ("address_requests", "100000"),
         ("user", "root;"),
         ("tls", "no"),
         ("workers", "0"),

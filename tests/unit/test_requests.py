@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lseg_serve.handler.formats import FORMATS, GEOMETRIES
+from lseg_serve.handler.formats import FORMATS, GEOMETRIES, PARTS
 from lseg_serve.handler.repeated_fields import Repeated
 from lseg_serve.handler.request_model import Request, request_schema
 from lseg_serve.handler.requests import parse_request, plain_headers
@@ -28,8 +28,8 @@ from tests.support.pictures import encoded, gradient, noise
 IMAGE = encoded(gradient(4, 6))
 BASE64 = base64.b64encode(IMAGE).decode()
 ACCEPTED_FIELDS = (
-    "image, labels, template, format, mode, threshold, alpha, geometry, bands, range, container, points, dtype, preset,"
-    " flip, base_size, crop_size"
+    "image, labels, template, format, mode, threshold, alpha, geometry, tolerance, parts, bands, range, container,"
+    " points, dtype, preset, scales, flip, base_size, crop_size"
 )
 Row = dict[str, object]
 
@@ -199,10 +199,11 @@ def test_the_message_about_a_field_stays_short_however_long_its_name() -> None:
     assert len(caught.value.message) + len(caught.value.field or "") < 1_000
 
 
-@pytest.mark.parametrize("option", ["format", "mode", "geometry"])
+@pytest.mark.parametrize("option", ["format", "mode", "geometry", "parts"])
 @pytest.mark.parametrize("value", ["", "PNG", "gif", "png,json", "x" * 100_000, "\x00", "日本"], ids=lambda v: v[:9])
 def test_a_choice_that_is_none_is_refused_with_those_there_are(option: str, value: str) -> None:
-    accepted = {"format": FORMATS, "mode": ("fast", "accurate"), "geometry": GEOMETRIES}[option]
+    choices = {"format": FORMATS, "mode": ("fast", "accurate"), "geometry": GEOMETRIES, "parts": PARTS}
+    accepted = choices[option]
     with pytest.raises(InvalidOptionError, match=f"{option} is .*; accepted: {accepted[0]}") as caught:
         _parsed(_multipart(**{option: value}))
     assert all(name in caught.value.message for name in accepted)
@@ -210,7 +211,7 @@ def test_a_choice_that_is_none_is_refused_with_those_there_are(option: str, valu
     assert caught.value.field == option
 
 
-@pytest.mark.parametrize("option", ["format", "mode", "geometry"])
+@pytest.mark.parametrize("option", ["format", "mode", "geometry", "parts"])
 @pytest.mark.parametrize("value", [1, True, ["png"], {"a": 1}], ids=repr)
 def test_a_choice_in_json_that_is_no_text_is_refused(option: str, value: object) -> None:
     _refused(_json(**{option: value}), InvalidOptionError, option, f"{option} is .*; accepted: text")
@@ -512,6 +513,7 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
         "format": [*FORMATS],
         "mode": ["fast", "accurate"],
         "geometry": [*GEOMETRIES],
+        "parts": [*PARTS],
         "container": ["npz", "safetensors"],
         "dtype": ["float16", "float32"],
         "preset": ["openscene", "vlmaps"],
@@ -524,8 +526,16 @@ def test_the_schema_has_every_field_with_its_limits_and_its_meaning() -> None:
     configured = request_schema(Config(template=("a {}", "the {}"), max_templates=3))["properties"]["template"]
     assert configured["default"] == ["a {}", "the {}"]
     assert configured["anyOf"][1]["maxItems"] == 3
-    for name, default in (("threshold", 0), ("alpha", 0.5)):
-        assert (fields[name]["minimum"], fields[name]["maximum"], fields[name]["default"]) == (0, 1, default)
+    for name, most, default in (("threshold", 1, 0), ("alpha", 1, 0.5), ("tolerance", 100, 0.75)):
+        assert (fields[name]["minimum"], fields[name]["maximum"], fields[name]["default"]) == (0, most, default)
+
+
+@pytest.mark.parametrize("value", ["-0.1", "101", "nan", "inf", "", "fine"])
+def test_a_tolerance_is_pixels(value: str) -> None:
+    _refused(
+        _multipart(tolerance=value), InvalidOptionError, "tolerance", "tolerance is .*; accepted: pixels, 0 to 100"
+    )
+    assert _parsed(_multipart(tolerance=" 2.5 ")).tolerance == 2.5
 
 
 def test_a_request_in_python_is_refused_in_the_same_words() -> None:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from lseg_serve.handler.formats import FORMAT_OF_MEDIA_TYPE, FORMATS, GEOMETRIES
+from lseg_serve.handler.formats import FORMAT_BY_NAME, FORMAT_OF_MEDIA_TYPE, FORMATS, GEOMETRIES
 from lseg_serve.handler.formats.colors import hex_color, palette
 from lseg_serve.handler.request_model import Request
 from lseg_serve.handler.responses import Response, ServerInfo, error_response, make_response
@@ -74,12 +74,12 @@ def _json(**options: Any) -> dict[str, Any]:
 
 
 def test_the_names_that_a_request_may_give() -> None:
-    assert FORMATS == ("png", "color", "overlay", "json", "npz", "zip", "embeddings")
+    assert FORMATS == ("png", "color", "overlay", "json", "npz", "zip", "hf", "coco", "embeddings")
     assert GEOMETRIES == ("rle", "polygons", "label_studio")
 
 
 def test_a_media_type_selects_a_format() -> None:
-    """Three formats are PNGs: who accepts image/png, any image or anything gets the mask of indices."""
+    """Several formats share a type: who accepts image/png, any image or anything gets the mask of indices."""
     assert FORMAT_OF_MEDIA_TYPE == {
         "image/png": "png",
         "image/*": "png",
@@ -100,6 +100,8 @@ def test_a_media_type_selects_a_format() -> None:
         ("json", "application/json"),
         ("npz", "application/x-npz"),
         ("zip", "application/zip"),
+        ("hf", "application/json"),
+        ("coco", "application/json"),
     ],
 )
 def test_every_format_names_its_type(name: str, content_type: str) -> None:
@@ -185,8 +187,23 @@ def test_json_has_the_geometry_that_was_asked_for_and_no_other(geometry: str) ->
 
 
 def test_json_polygons_go_round_the_region() -> None:
-    (ring,) = _json(geometry="polygons")["labels"][1]["polygons"]
-    assert sorted(ring) == [[5, 4], [5, 8], [19, 4], [19, 8]]
+    assert _json(geometry="polygons")["labels"][1]["polygons"] == [[[[5, 4], [20, 4], [20, 9], [5, 9], [5, 4]]]]
+    ((shell, hole),) = _json(geometry="polygons")["labels"][2]["polygons"]
+    assert len(shell) == 5
+    assert sorted(hole[1:]) == [[14, 14], [14, 15], [15, 14], [15, 15]]
+
+
+def test_a_tolerance_is_heeded() -> None:
+    rows, columns = np.indices((200, 200))
+    mask = (rows > columns).astype(np.uint8)
+    request = {"image": b"", "format": "json", "geometry": "polygons"}
+
+    def corners(**options: float) -> int:
+        response = make_response(Request.model_validate({**request, **options}), noise(200, 200), _result(mask), SERVER)
+        return len(json.loads(response.body)["labels"][1]["polygons"][0][0])
+
+    assert corners(tolerance=0) == 2 * 199 + 3  # the steps, the corner below, and the first once more
+    assert corners() == corners(tolerance=50) == 4  # a triangle, closed
 
 
 def test_json_is_standard_json_in_utf8() -> None:
@@ -267,7 +284,7 @@ def test_file_names_in_the_zip_are_safe_on_every_system() -> None:
 
 
 def test_the_same_mask_gives_the_same_bytes() -> None:
-    for name in ("png", "color", "overlay", "npz", "zip", "json"):
+    for name in FORMAT_BY_NAME:
         assert _respond(name).body == _respond(name).body
     with _archive() as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -285,7 +302,7 @@ def _assert_plain(value: str) -> None:
     assert value == value.strip()
 
 
-@pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
+@pytest.mark.parametrize("name", FORMAT_BY_NAME)
 def test_the_legend_header_is_plain_ascii_and_decodes_to_the_legend(name: str) -> None:
     headers = _respond(name, _result(labels=AWKWARD[: len(LABELS)])).headers
     for key, value in headers.items():
@@ -322,7 +339,7 @@ def test_one_label_of_any_allowed_length_fits_the_header_or_is_left_out() -> Non
         assert names == [label]
 
 
-@pytest.mark.parametrize("name", ["png", "color", "overlay", "json", "npz", "zip"])
+@pytest.mark.parametrize("name", FORMAT_BY_NAME)
 def test_a_response_that_torchserve_would_not_pass_on_is_refused(name: str) -> None:
     size = len(_respond(name).body)
     room = 64_000  # for headers and framing

@@ -110,7 +110,7 @@ def test_models_are_described_without_what_is_the_operators(app_url: str) -> Non
     assert model["device"].startswith("cpu")
     described = model["description"]
     assert described["label_set"] == (PROJECT / "demo" / "labels.txt").read_text().split("\n")[:-1]
-    assert described["formats"] == ["png", "color", "overlay", "json", "npz", "zip", "embeddings"]
+    assert described["formats"] == ["png", "color", "overlay", "json", "npz", "zip", "hf", "coco", "embeddings"]
     assert (described["modes"], described["default_mode"]) == (["fast", "accurate"], "fast")
     assert described["limits"]["max_labels"] == 255
     assert described["limits"]["max_request_bytes"] == 100_000_000

@@ -95,7 +95,9 @@ def test_a_chip_may_hold_synonyms_and_words_a_sentence(visitor: Visitor, endpoin
     in_sentence = _mask(endpoint, sent, template="the red {}")
     assert np.array_equal(visitor.canvas(), colours(in_sentence))
     assert in_sentence != plain
-    visitor.page.reload()
+    visitor.page.reload()  # the address keeps labels and sentence
+    visitor.choose(VILLAGE)
+    visitor.wait_for_mask(labels, template="the red {}")
     assert visitor.page.get_by_label("Sentence").input_value() == "the red {}"
     assert visitor.labels() == labels
 

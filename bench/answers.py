@@ -1,0 +1,209 @@
+"""Large answers: overlay, colours, JSON and zip as they are served, in turns with their plain definition, and whole.
+
+The plain definition makes each picture as a whole and leaves PNGs to Pillow, and looks at all pixels for each label.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as coco
+
+from lseg_serve.bench.endpoint import Served, stage_columns
+from lseg_serve.bench.masks import LABELS
+from lseg_serve.bench.rows import Row
+from lseg_serve.bench.scenes import CONFIG, exported
+from lseg_serve.bench.setting import PROJECT, Photo, jpeg
+from lseg_serve.bench.timing import Times, interleaved, torch_threads
+from lseg_serve.client import form
+from lseg_serve.demo.weights_file import WEIGHTS
+from lseg_serve.handler.formats import FORMAT_BY_NAME
+from lseg_serve.handler.formats.colors import palette
+from lseg_serve.handler.formats.content import Content, ServerInfo
+from lseg_serve.handler.formats.png import mask_png
+from lseg_serve.segmenter import UNLABELLED, Config, Segmenter
+from lseg_serve.server import LocalServer
+
+Pixels = npt.NDArray[np.uint8]
+_SIZES = ((1200, 800), (4000, 3000))
+_THREADS = (1, 2)
+_ENCODED = ("overlay", "color", "json", "zip")
+_ASKED = ("png", "overlay", "json", "zip")
+_SERVER = ServerInfo("lseg", "1.0", "cpu", max_response_bytes=1_000_000_000, timings=False)
+
+
+class _Asked(Served):
+    """As `Served`, in a format."""
+
+    format: str
+
+    def _request(self, photo: Photo) -> tuple[bytes, str]:
+        return form({"labels": ",".join(self.labels), "format": self.format}, photo.content)
+
+
+def measure(folder: Path, runs: int) -> list[Row]:
+    """A row for each format, size and way of encoding, then one for each format and size at a real server."""
+    return [*_encoding(runs), *_serving(folder, runs)]
+
+
+def _encoding(runs: int) -> list[Row]:
+    segmenter = Segmenter.load(WEIGHTS, Config.from_file(CONFIG))
+    rows = []
+    for width, height in _SIZES:
+        image = _picture(width, height)
+        content = Content(image, segmenter.segment(image, LABELS), _SERVER)
+        for name in _ENCODED:
+            encode = FORMAT_BY_NAME[name].encode
+            plain, served = _PLAIN[name](content), encode(content)
+            same = float(all(np.array_equal(*pair) for pair in zip(_shown(plain), _shown(served), strict=True)))
+            ways: dict[str, Callable[[], object]] = {"": partial(_PLAIN[name], content)}
+            for threads in _THREADS:
+                ways[f"{threads} thread{'' if threads == 1 else 's'}"] = partial(_by_threads, threads, encode, content)
+            times = interleaved(ways, runs)
+            for way, own in times.items():
+                size = len(served if way else plain) / 1e6
+                rows.append(_row(name, width, height, own, size, way, ratio=times[""].median / own.median, same=same))
+    return rows
+
+
+def _row(name: str, width: int, height: int, times: Times, size: float, way: str, *, ratio: float, same: float) -> Row:
+    return Row(
+        scenario="answers",
+        path="served" if way else "naive",
+        where="process",
+        labels=len(LABELS),
+        image=f"{width}x{height}",
+        response_mb=size,
+        ratio=ratio,
+        agreement=same if way else None,
+        note=f"{name}{', ' if way else ''}{way}",
+        **times.columns(),  # type: ignore[arg-type]
+    )
+
+
+def _by_threads(threads: int, encode: Callable[[Content], bytes], content: Content) -> bytes:
+    with torch_threads(threads):
+        return encode(content)
+
+
+def _serving(folder: Path, runs: int) -> list[Row]:
+    """Whole requests with images that were not seen before: decoded, through the bundled network, answered."""
+    archive = exported("float32", folder / "store", config=CONFIG)
+    server = LocalServer(folder / "run")
+    server.start(archive.parent, [f"model={archive.name}"])
+    rows = []
+    try:
+        server.wait_until_ready("model")
+        url = f"{server.addresses.inference_url}/predictions/model"
+        for width, height in _SIZES:
+            asked: Mapping[str, _Asked] = {name: _Asked(url, [], LABELS) for name in _ASKED}
+            for number, (name, one) in enumerate(asked.items()):
+                one.format = name
+                moved = [_picture(width, height, 50 * number + turn) for turn in range(runs + 1)]
+                one.photos = [Photo(jpeg(pixels), pixels) for pixels in moved]
+                one.prepare()
+            times = interleaved({name: one.send for name, one in asked.items()}, runs)
+            for name, one in asked.items():
+                columns = times[name].columns() | stage_columns(one, times[name])
+                del columns["cpu_s"]  # of this process, which only waits
+                rows.append(
+                    Row(
+                        scenario="answers",
+                        path="served",
+                        where="endpoint",
+                        labels=len(LABELS),
+                        image=f"{width}x{height}",
+                        response_mb=len(one.content) / 1e6,
+                        note=name,
+                        **columns,  # type: ignore[arg-type]
+                    )
+                )
+    finally:
+        server.stop()
+    return rows
+
+
+def _picture(width: int, height: int, number: int = 0) -> Pixels:
+    """The drawn village at a size, moved sideways by `number` pixels."""
+    with Image.open(PROJECT / "demo" / "pictures" / "village.jpg") as image:
+        return np.roll(np.asarray(image.convert("RGB").resize((width, height))), number, axis=1)
+
+
+def _png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _plain_color(content: Content) -> bytes:
+    return _png(palette()[content.result.mask])
+
+
+def _plain_overlay(content: Content) -> bytes:
+    image, mask = Image.fromarray(content.image), content.result.mask
+    blended = Image.blend(image, Image.fromarray(palette()[mask]), content.alpha)
+    blended.paste(image, mask=Image.fromarray(mask == UNLABELLED))
+    return _png(np.asarray(blended))
+
+
+def _plain_json(content: Content) -> bytes:
+    mask = np.asfortranarray(content.result.mask)
+    regions = [coco.encode((mask == index).astype(np.uint8)) for index in range(len(content.result.labels))]
+    entries = [
+        {
+            "area": int(coco.area(region)),
+            "box": [int(side) for side in coco.toBbox(region)],
+            "counts": region["counts"].decode(),
+        }
+        for region in regions
+    ]
+    png = mask_png(content.result.mask, content.result.labels)
+    return json.dumps([entries, base64.b64encode(png).decode()]).encode()
+
+
+def _plain_zip(content: Content) -> bytes:
+    buffer = io.BytesIO()
+    mask = content.result.mask
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("mask.png", mask_png(mask, content.result.labels))
+        archive.writestr("overlay.png", _plain_overlay(content))
+        for index in range(len(content.result.labels)):
+            bits = mask == index
+            rows, columns = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
+            if len(rows):
+                window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                opacity = bits[window].astype(np.uint8) * 255
+                archive.writestr(f"{index:03d}.png", _png(np.dstack([content.image[window], opacity])))
+    return buffer.getvalue()
+
+
+_PLAIN: dict[str, Callable[[Content], bytes]] = {
+    "overlay": _plain_overlay,
+    "color": _plain_color,
+    "json": _plain_json,
+    "zip": _plain_zip,
+}
+
+
+def _shown(answer: bytes) -> list[npt.NDArray[np.generic]]:
+    """What an answer says, for a comparison: the pixels of its PNGs, or the outlines of its JSON."""
+    if answer.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(answer)) as archive:
+            files = [archive.read(name) for name in archive.namelist() if name.endswith(".png")]
+        return [pixels for file in files for pixels in _shown(file)]
+    if answer.startswith(b"\x89PNG"):
+        with Image.open(io.BytesIO(answer)) as image:
+            return [np.asarray(image)]
+    document = json.loads(answer)
+    if isinstance(document, list):
+        return [np.array([entry["counts"] for entry in document[0] if entry["area"]])]
+    return [np.array([entry["rle"]["counts"] for entry in document["labels"] if entry["area"]])]
