@@ -49,7 +49,7 @@ env: $(READY)
 # One pip call for everything, with torch and torchvision pinned by the lock: a second call could upgrade torch.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch,examples,otel]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,java,web,fetch,examples,batch,otel]'
 	touch $@
 
 serve: env
@@ -102,7 +102,7 @@ $(LINT_VENV)/.ready:
 
 # The manifests by the schemas of Kubernetes and, where LSEG_CRDS names a folder with them, of KServe and KEDA.
 test-kubernetes: env $(KUBERNETES_VENV)/.ready
-	PATH="$(CURDIR)/$(KUBERNETES_VENV)/bin:$$PATH" $(BIN)/python -m pytest tests/unit/test_kubernetes.py -rs
+	PATH="$(CURDIR)/$(KUBERNETES_VENV)/bin:$$PATH" $(BIN)/python -m pytest tests/unit/test_kubernetes.py tests/unit/test_batch_deploy.py -rs
 
 $(KUBERNETES_VENV)/.ready:
 	test -x $(KUBERNETES_VENV)/bin/python || $(PYTHON) -m venv $(KUBERNETES_VENV)
@@ -150,7 +150,7 @@ test-oldest: $(OLDEST)/.ready
 
 $(OLDEST)/.ready: pyproject.toml
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples,otel]' torch==2.6.0 torchvision==0.21.0
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples,batch,otel]' torch==2.6.0 torchvision==0.21.0
 	touch $@
 
 # The same with a newer Python and the newest packages that pip finds, not those of the lock.
@@ -159,7 +159,7 @@ test-newest: $(NEWEST)/.ready
 
 $(NEWEST)/.ready: pyproject.toml
 	test -x $(NEWEST)/bin/python || $(NEWEST_PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples]'
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,java,web,fetch,examples,batch]'
 	touch $@
 
 test-fast: lint

@@ -8,7 +8,7 @@ CVAT calls `create` with the parameters of the command line (`-p NAME=TYPE:VALUE
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import cvat_sdk.auto_annotation as aa
@@ -18,8 +18,8 @@ from cvat_sdk.masks import encode_mask
 
 from lseg_serve.annotation.errors import AnnotationError
 from lseg_serve.annotation.outlines import rings
-from lseg_serve.annotation.vocabulary import Vocabulary, checked_words, words_in
-from lseg_serve.client import ClientError, LSegClient, Report
+from lseg_serve.annotation.vocabulary import Entry, Vocabulary, checked_words, entries_in, words_in
+from lseg_serve.client import ClientError, LSegClient
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +43,7 @@ def create(
     """The function for these parameters.
 
     Args:
-        labels: of the CVAT task: by commas, a JSON list, or a JSON object with the word or the words of each label.
+        labels: of the CVAT task, as a request has them, groups too, or a JSON object with the words of each label.
         url: of the server.
         model: its name on the server.
         mode: "fast" or "accurate"; empty: the server's.
@@ -58,7 +58,7 @@ def create(
         BadFunctionError: one of them is not accepted.
     """
     try:
-        vocabulary = Vocabulary.of(_words_by_label(labels), words_in(background, "background"))
+        vocabulary = Vocabulary.of(_entries(labels), words_in(background, "background"))
         _check("mode", mode, mode in _MODES, "fast or accurate")
         _check("shape", shape, shape in _SHAPES, "mask or polygon")
         for name, share in (("threshold", threshold), ("min_share", min_share)):
@@ -89,7 +89,7 @@ class LSegFunction:
         self._shape = shape
         self._min_share = min_share
         self._tolerance = tolerance
-        names = dict.fromkeys(label for label in vocabulary.labels if label is not None)
+        names = dict.fromkeys(entry.label for entry in vocabulary.entries if entry.label is not None)
         self._number_by_label = {name: number for number, name in enumerate(names)}
         self.spec = aa.DetectionFunctionSpec(
             labels=[aa.label_spec(name, number, type=shape) for name, number in self._number_by_label.items()]
@@ -105,25 +105,23 @@ class LSegFunction:
             BadFunctionError: the server does not answer, or refuses.
         """
         try:
-            words = list(self._vocabulary.words)
-            report = self._client.segment(image, words, format="json", **cast(Any, self._options))
+            report = self._client.segment(image, self._vocabulary.request, format="json", **cast(Any, self._options))
         except ClientError as error:
             raise aa.BadFunctionError(f"no shapes for {context.frame_name}: {error}") from error
-        found = []
-        for label, number in self._number_by_label.items():
-            pixels, score = self._pixels(report, label)
-            area = int(np.count_nonzero(pixels))
-            if area and area >= self._min_share * pixels.size and score >= (context.conf_threshold or 0):
-                found.append((area, self._shapes(number, pixels, score, context.conv_mask_to_poly)))
-        return [shape for _, shapes in sorted(found, key=lambda one: -one[0]) for shape in shapes]
-
-    def _pixels(self, report: Report, label: str) -> tuple[npt.NDArray[np.bool_], float]:
-        """The pixels [H, W] of all words of a label, and their mean score."""
-        regions = [one for one, own in zip(report.labels, self._vocabulary.labels, strict=True) if own == label]
-        pixels = np.isin(report.mask.indices, [one.index for one in regions])
-        area = sum(one.area for one in regions)
-        total = sum(one.area * (one.mean_score or 0.0) for one in regions)
-        return pixels, total / area if area else 0.0
+        found = [
+            (region, self._number_by_label[entry.label])
+            for region, entry in zip(report.labels, self._vocabulary.entries, strict=True)
+            if entry.label is not None and region.area and region.share >= self._min_share
+        ]
+        least = context.conf_threshold or 0
+        return [
+            shape
+            for region, number in sorted(found, key=lambda one: -one[0].area)
+            if (region.mean_score or 0) >= least
+            for shape in self._shapes(
+                number, report.mask.indices == region.index, region.mean_score or 0.0, context.conv_mask_to_poly
+            )
+        ]
 
     def _shapes(self, number: int, pixels: npt.NDArray[np.bool_], score: float, as_polygons: bool) -> list[Any]:
         if self._shape == "mask" and not as_polygons:
@@ -131,17 +129,17 @@ class LSegFunction:
         return [aa.polygon(number, ring.ravel().tolist(), score=score) for ring in rings(pixels, self._tolerance)]
 
 
-def _words_by_label(text: str) -> dict[str, Sequence[str]]:
+def _entries(text: str) -> list[Entry]:
     if not text.lstrip().startswith("{"):
-        return {word: [word] for word in words_in(text, "labels")}
+        return entries_in(text, "labels")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"labels begins with '{{' but is no JSON object: {error}") from error
-    return {
-        label: checked_words(words if isinstance(words, list) else [words], f"the label {label!r}")
+    return [
+        Entry(label, checked_words(words if isinstance(words, list) else [words], f"the label {label!r}"))
         for label, words in document.items()
-    }
+    ]
 
 
 def _check(name: str, value: object, fits: bool, accepted: str) -> None:

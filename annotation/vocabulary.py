@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lseg_serve.annotation.errors import AnnotationError
 from lseg_serve.labelsets import LabelTextError, split_labels
+from lseg_serve.labelsets.groups import parts_of
 from lseg_serve.labelsets.text import kind_in_json, normalized
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """Distinct words, in the order in which the endpoint is asked for them, each with its label.
+class Entry:
+    """One label of a request: a word, or a group of words that make one region."""
 
-    A word without a label is asked for so that its pixels go to no other word; it makes no region.
-    """
-
+    label: str | None  # of the region; None: asked for so that its pixels go to no other word, and makes no region
     words: tuple[str, ...]
-    labels: tuple[str | None, ...]
+
+    @property
+    def note(self) -> str:
+        """The words, where they are not the label itself."""
+        return "" if self.words == (self.label,) else ", ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Entries of distinct words, in the order in which the endpoint is asked for them."""
+
+    entries: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, words_by_label: Mapping[str, Sequence[str]], background: Sequence[str] = ()) -> Vocabulary:
-        """The words of each label, and those of the background that no label has.
+    def of(cls, entries: Iterable[Entry], background: Sequence[str] = ()) -> Vocabulary:
+        """The entries, each word once, and the words of the background that none of them has.
 
         Raises:
             AnnotationError: there is no word, or one belongs to two labels.
         """
         label_by_word: dict[str, str | None] = {}
-        for label, words in words_by_label.items():
-            for word in words:
-                before = label_by_word.setdefault(word, label)
-                if before != label:
+        kept = []
+        for entry in entries:
+            own = []
+            for word in dict.fromkeys(entry.words):
+                if word not in label_by_word:
+                    own.append(word)
+                elif label_by_word[word] != entry.label:
                     raise AnnotationError(
-                        f"the word {word!r} belongs to two labels, {before!r} and {label!r}; accepted: one label a word"
+                        f"the word {word!r} belongs to two labels, {label_by_word[word]!r} and {entry.label!r}; "
+                        "accepted: one label a word"
                     )
-        if not label_by_word:
+                label_by_word[word] = entry.label
+            if own:
+                kept.append(Entry(entry.label, tuple(own)))
+        if not kept:
             raise AnnotationError("there is no label with a word that the model could be asked for")
-        for word in background:
-            label_by_word.setdefault(word, None)
-        return cls(tuple(label_by_word), tuple(label_by_word.values()))
+        rest = [Entry(None, (word,)) for word in dict.fromkeys(background) if word not in label_by_word]
+        return cls((*kept, *rest))
+
+    @property
+    def request(self) -> list[str | list[str]]:
+        """The labels of a request: texts and groups."""
+        return [entry.words[0] if len(entry.words) == 1 else list(entry.words) for entry in self.entries]
 
 
 def words_in(text: str, what: str) -> tuple[str, ...]:
@@ -52,11 +73,23 @@ def words_in(text: str, what: str) -> tuple[str, ...]:
     Raises:
         AnnotationError: it is not clear which words it holds.
     """
+    return tuple(dict.fromkeys(word for entry in entries_in(text, what) for word in entry.words))
+
+
+def entries_in(text: str, what: str) -> list[Entry]:
+    """The labels in a text as the field `labels` of a request has them, groups too, each under its own name.
+
+    Raises:
+        AnnotationError: it is not clear which labels it holds.
+    """
+    entries = []
     try:
-        found = split_labels(text) if text.strip() else []
+        for item in split_labels(text) if text.strip() else []:
+            name, words = parts_of(item)
+            entries.append(Entry(checked_words([name], what)[0], checked_words(words, what)))
     except LabelTextError as error:
         raise AnnotationError(f"{what}: {error}") from error
-    return checked_words(found, what)
+    return entries
 
 
 def checked_words(found: Iterable[object], what: str) -> tuple[str, ...]:

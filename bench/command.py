@@ -163,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--runs", type=int, default=3)
     command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
     command.add_argument("--runs", type=int, default=20)
-    command = commands.add_parser("soak", help="mixed requests for hours: memory, handles and threads each minute")
+    command = commands.add_parser("soak", help="mixed requests: memory, handles and threads each minute")
     command.add_argument("--minutes", type=_above_zero, default=60)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")

@@ -72,7 +72,7 @@ def _tables(folder: Path) -> list[str]:
         ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
         ("Several workers and clients", ("load",), workers_table(rows["load"])),
         ("Clients, and more than can be served", ("load",), clients_table(rows["load"])),
-        ("Hours of mixed requests", ("soak",), soak_table(read_samples(folder))),
+        ("Mixed requests, minute by minute", ("soak",), soak_table(read_samples(folder))),
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from xml.etree import ElementTree
 
 from lseg_serve.annotation.errors import AnnotationError
-from lseg_serve.annotation.vocabulary import checked_words, words_in
+from lseg_serve.annotation.vocabulary import Entry, checked_words, words_in
 
 Kind = Literal["brush", "polygon"]
 
@@ -49,10 +49,15 @@ class Labelling:
     labels: tuple[Label, ...]
     text_areas: tuple[str, ...]  # names
 
-    def words_of(self, data: Mapping[str, object], texts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-        """The words of each label for one task: those of the configuration, and the free ones.
+    @property
+    def fixed_words(self) -> frozenset[str]:
+        """The words of the configuration itself."""
+        return frozenset(word for label in self.labels for word in label.words)
 
-        A free word that is another label's by the configuration stays that label's.
+    def entries_of(self, data: Mapping[str, object], texts: Mapping[str, Sequence[str]]) -> list[Entry]:
+        """What one task asks for: the words of each label together, and each of its free words.
+
+        A free word that is a label's by the configuration stays that label's.
 
         Args:
             data: the task's data. A field of free words is a text or a list of texts.
@@ -61,13 +66,12 @@ class Labelling:
         Raises:
             AnnotationError: a field holds no words.
         """
-        fixed = {word for label in self.labels for word in label.words}
-        words: dict[str, tuple[str, ...]] = {}
+        entries, fixed = [], self.fixed_words
         for label in self.labels:
             free = _free_words(label.field, data, texts) if label.field else ()
-            own = (*label.words, *(word for word in free if word not in fixed))
-            words[label.name] = (*words.get(label.name, ()), *own)
-        return words
+            entries += [Entry(label.name, label.words)] if label.words else []
+            entries += [Entry(label.name, (word,)) for word in free if word not in fixed]
+        return entries
 
 
 def read_labelling(config: str) -> Labelling:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import anyio
@@ -18,7 +18,7 @@ from lseg_serve.annotation.label_studio.messages import Predict, Task, texts_of
 from lseg_serve.annotation.label_studio.regions import GEOMETRY, prediction_of
 from lseg_serve.annotation.label_studio.settings import Settings
 from lseg_serve.annotation.label_studio.versions import Versions
-from lseg_serve.annotation.vocabulary import Vocabulary
+from lseg_serve.annotation.vocabulary import Entry, Vocabulary
 from lseg_serve.client import AsyncLSegClient, ClientError, Retries
 from lseg_serve.client.printable import printable
 
@@ -88,13 +88,13 @@ class Predictor:
     ) -> dict[str, Any]:
         began = time.monotonic()
         try:
-            words = labelling.words_of(task.data, texts_of(task, call.params.context))
-            found = await self._regions(task, call, labelling, words, alias)
+            entries = labelling.entries_of(task.data, texts_of(task, call.params.context))
+            found = await self._regions(task, call, labelling, entries, alias)
         except (AnnotationError, ClientError) as error:
             answer = _failed(error)
             outcome = answer["model_version"]
         else:
-            answer = found | {"model_version": version + _free(labelling, words)}
+            answer = found | {"model_version": version + _free(labelling, entries)}
             outcome = f"{len(found['result'])} regions"
         milliseconds = round((time.monotonic() - began) * 1000)
         logger.info("project %s, task %s: %s, %d ms", printable(call.project)[:40], task.id, outcome, milliseconds)
@@ -105,11 +105,11 @@ class Predictor:
         task: Task,
         call: Predict,
         labelling: Labelling,
-        words: Mapping[str, Sequence[str]],
+        entries: Sequence[Entry],
         alias: str | None,
     ) -> dict[str, Any]:
         settings = self._settings
-        vocabulary = Vocabulary.of(words, settings.background)
+        vocabulary = Vocabulary.of(entries, settings.background)
         if labelling.image_field not in task.data:
             raise AnnotationError(
                 f"the task has no field {labelling.image_field!r} with an image; it has {_names(list(task.data))}"
@@ -117,7 +117,7 @@ class Predictor:
         content = await self._images.fetch(task.data[labelling.image_field], task.id, call.project, alias)
         report = await self._client.segment(
             content,
-            list(vocabulary.words),
+            vocabulary.request,
             format="json",
             geometry=GEOMETRY[labelling.kind],
             mode=settings.mode,
@@ -144,7 +144,7 @@ def client_of(settings: Settings) -> AsyncLSegClient:
     )
 
 
-def _free(labelling: Labelling, words: Mapping[str, Sequence[str]]) -> str:
+def _free(labelling: Labelling, entries: Sequence[Entry]) -> str:
     """The part of a task's version that tells of its free words, where a label has such.
 
     It sets the version off from the project's, also where there are no words yet: Label Studio would not ask again for
@@ -152,8 +152,8 @@ def _free(labelling: Labelling, words: Mapping[str, Sequence[str]]) -> str:
     """
     if not any(label.field for label in labelling.labels):
         return ""
-    fixed = {word for label in labelling.labels for word in label.words}
-    free = [word for own in words.values() for word in own if word not in fixed]
+    fixed = labelling.fixed_words
+    free = [word for entry in entries for word in entry.words if word not in fixed]
     return f" + {', '.join(free)[:_LONGEST_WORDS] or 'no words'}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lseg_serve.annotation.label_studio.labelling import Labelling
 from lseg_serve.annotation.outlines import rings
-from lseg_serve.annotation.vocabulary import Vocabulary
+from lseg_serve.annotation.vocabulary import Entry, Vocabulary
 from lseg_serve.client import Region, Report
 
 # The field `geometry` of a request for regions of each kind. Polygons are made here, of the mask.
@@ -18,25 +18,25 @@ _DIGITS = 4  # of a coordinate in percent: 0.01 pixels at 10,000
 def prediction_of(
     report: Report, labelling: Labelling, vocabulary: Vocabulary, min_share: float, tolerance: float
 ) -> dict[str, Any]:
-    """The regions of a report for the words of `vocabulary`, with their scores.
+    """The regions of a report for the entries of `vocabulary`, with their scores.
 
-    Words that have no pixels, a share below `min_share` or no label make no region. Regions come by their area, the
+    Entries that have no pixels, a share below `min_share` or no label make no region. Regions come by their area, the
     largest first, so that the small ones lie on top. The score of the whole is the mean of the regions' scores by area.
 
     Returns:
         `result` and `score`. A region is one entry, or two of one id where shape and labels have controls of their own.
     """
     chosen = [
-        (region, label)
-        for region, label in zip(report.labels, vocabulary.labels, strict=True)
-        if label is not None and region.area and region.share >= min_share
+        (region, entry)
+        for region, entry in zip(report.labels, vocabulary.entries, strict=True)
+        if entry.label is not None and region.area and region.share >= min_share
     ]
     chosen.sort(key=lambda pair: -pair[0].area)
     result = [
-        entry
-        for region, label in chosen
+        part
+        for region, entry in chosen
         for number, value in enumerate(_values(report, region, labelling, tolerance))
-        for entry in _entries(report, region, label, labelling, f"lseg-{region.index}-{number}", value)
+        for part in _parts(report, region, entry, labelling, f"lseg-{region.index}-{number}", value)
     ]
     scored = [(region.area, region.mean_score) for region, _ in chosen if region.mean_score is not None]
     area = sum(one for one, _ in scored)
@@ -55,8 +55,8 @@ def _values(report: Report, region: Region, labelling: Labelling, tolerance: flo
         yield {"points": points, "closed": True}
 
 
-def _entries(
-    report: Report, region: Region, label: str, labelling: Labelling, identity: str, value: dict[str, Any]
+def _parts(
+    report: Report, region: Region, entry: Entry, labelling: Labelling, identity: str, value: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     common: dict[str, Any] = {
         "id": identity,
@@ -67,15 +67,15 @@ def _entries(
     }
     if region.mean_score is not None:
         common["score"] = region.mean_score
-    if region.name != label:
-        common["meta"] = {"text": [region.name]}  # the word that it was found by
+    if entry.note:
+        common["meta"] = {"text": [entry.note]}  # the words that it was found by
     kind = labelling.kind
     if labelling.shape_name is None:
         yield common | {
             "from_name": labelling.from_name,
             "type": f"{kind}labels",
-            "value": value | {f"{kind}labels": [label]},
+            "value": value | {f"{kind}labels": [entry.label]},
         }
         return
     yield common | {"from_name": labelling.shape_name, "type": kind, "value": value}
-    yield common | {"from_name": labelling.from_name, "type": "labels", "value": value | {"labels": [label]}}
+    yield common | {"from_name": labelling.from_name, "type": "labels", "value": value | {"labels": [entry.label]}}

@@ -18,16 +18,16 @@ from lseg_serve.client import Mask, read_mask
 from lseg_serve.server import LocalServer
 from tests.annotation.studio import Studio
 from tests.conftest import PROJECT
-from tests.support.label_studio import unpacked
+from tests.support.label_studio import running_backend, unpacked
 
 VILLAGE = PROJECT / "demo" / "pictures" / "village.jpg"
 # Screenshots are kept there, for whoever wants to look.
 PICTURES = os.environ.get("LSEG_SCREENSHOTS")
-WORDS = ["sky", "lawn", "cottage", "rooftop", "street", "cow"]
+WORDS = ["sky", "lawn", "cottage|rooftop", "street", "cow"]  # as a request has a group
 LABELS = """<Label value="sky" background="#4477aa"/><Label value="lawn" alias="grass" background="#228833"/>
 <Label value="building" predicted_values="cottage, rooftop" background="#ee6677"/>
 <Label value="street" background="#ccbb44"/><Label value="cow"/><Label value="found" predicted_values="$words"/>"""
-COLORS = {"#4477aa": ["sky"], "#228833": ["lawn"], "#ee6677": ["cottage", "rooftop"], "#ccbb44": ["street"]}
+COLORS = {"#4477aa": ["sky"], "#228833": ["lawn"], "#ee6677": ["cottage|rooftop"], "#ccbb44": ["street"]}
 CONFIG = f"""<View><Image name="image" value="$image"/><TextArea name="words" toName="image"/>
 <BrushLabels name="tag" toName="image">{LABELS}</BrushLabels></View>"""
 
@@ -50,9 +50,9 @@ def _mask(endpoint: LocalServer, words: list[str]) -> Mask:
 
 
 def _word(region: dict[str, Any]) -> str:
-    """The word that found a region: in its note where it is not the label itself."""
+    """The words that found a region, as a request has them: in its note where they are not the label itself."""
     (label,) = region["value"]["brushlabels"]
-    return str(region["meta"]["text"][0] if "meta" in region else label)
+    return str(region["meta"]["text"][0] if "meta" in region else label).replace(", ", "|")
 
 
 def _drawn(prediction: dict[str, Any], words: list[str]) -> npt.NDArray[np.uint8]:
@@ -116,7 +116,7 @@ def test_an_accepted_prediction_is_exported_as_the_mask(
     by_label = {
         "sky": ["sky"],
         "grass": ["lawn"],
-        "building": ["cottage", "rooftop"],
+        "building": ["cottage|rooftop"],
         "street": ["street"],
         "cow": ["cow"],
     }
@@ -147,6 +147,16 @@ def test_changed_words_take_effect(studio: Studio, endpoint: LocalServer, backen
     more = [*words, "sheep", "person"]
     assert {"sheep", "person"} <= {_word(one) for one in third["result"]}
     assert np.array_equal(_drawn(third, more), _without_small(_mask(endpoint, more)))
+
+
+def test_a_personal_access_token_fetches_uploads(studio: Studio, endpoint: LocalServer) -> None:
+    personal = studio.ask("POST", "/api/token/", 201)["token"]
+    for key, outcome in ((personal, "lseg 1.0 ("), (f"{personal[:-4]}abcd", "Failed: Label Studio does not accept")):
+        with running_backend(endpoint, studio.url, LABEL_STUDIO_API_KEY=key) as (url, log):
+            _, (task,) = studio.project(CONFIG, url, VILLAGE)
+            (prediction,) = studio.predictions(task)
+        assert prediction["model_version"].startswith(outcome)
+        assert key not in "".join(log)
 
 
 @pytest.mark.parametrize("shape", ["Brush", "Polygon", "PolygonLabels"])
@@ -185,7 +195,7 @@ def test_a_hostile_task_is_refused_and_told(
     (prediction,) = studio.predictions(task)
     assert prediction["result"] == []
     assert message in prediction["model_version"]
-    with studio.looked_at(browser, project, task) as page:
+    with studio.looked_at(browser, project, task, data["image"]) as page:
         page.locator(".lsf-annotation-button__userpic_prediction").first.hover()
         page.get_by_text(message).first.wait_for()
         page.screenshot(path=_picture(f"label-studio-refused-{task}"))

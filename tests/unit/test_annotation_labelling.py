@@ -7,7 +7,7 @@ import pytest
 from lseg_serve.annotation.errors import AnnotationError
 from lseg_serve.annotation.label_studio.labelling import read_labelling
 from lseg_serve.annotation.label_studio.messages import Task, texts_of
-from lseg_serve.annotation.vocabulary import Vocabulary, words_in
+from lseg_serve.annotation.vocabulary import Entry, Vocabulary, entries_in, words_in
 
 BRUSH = """<View>
   <Image name="image" value="$photo"/>
@@ -48,14 +48,18 @@ def test_labels_aliases_and_words_are_those_of_the_configuration() -> None:
         ({"words": "kite, car"}, {}, ("kite",)),  # the car stays a vehicle
     ],
 )
-def test_free_words_come_from_the_task(data: dict[str, object], written: dict[str, list[str]], found: object) -> None:
-    assert read_labelling(BRUSH).words_of(data, written) == {"sky": ("sky",), "veh": ("car", "lorry"), "found": found}
+def test_free_words_come_from_the_task(
+    data: dict[str, object], written: dict[str, list[str]], found: tuple[str, ...]
+) -> None:
+    entries = read_labelling(BRUSH).entries_of(data, written)
+    assert entries[:2] == [Entry("sky", ("sky",)), Entry("veh", ("car", "lorry"))]
+    assert entries[2:] == [Entry("found", (word,)) for word in found]
 
 
 @pytest.mark.parametrize("value", [7, {"a": 1}, ["a", 7]])
 def test_free_words_are_texts(value: object) -> None:
     with pytest.raises(AnnotationError, match=r"free words in 'words' .* accepted: a text, or a list of texts"):
-        read_labelling(BRUSH).words_of({"words": value}, {})
+        read_labelling(BRUSH).entries_of({"words": value}, {})
 
 
 @pytest.mark.parametrize(
@@ -97,18 +101,31 @@ def test_a_configuration_without_masks_of_one_image_is_refused_in_words(config: 
 
 
 def test_each_word_has_one_label() -> None:
-    asked = Vocabulary.of({"veh": ("car", "lorry"), "sky": ("sky",)}, background=("other", "sky"))
-    assert asked == Vocabulary(("car", "lorry", "sky", "other"), ("veh", "veh", "sky", None))
+    entries = [Entry("veh", ("car", "lorry", "car")), Entry("sky", ("sky",)), Entry("veh", ("lorry", "bus"))]
+    asked = Vocabulary.of(entries, background=("other", "sky", "other"))
+    assert asked.request == [["car", "lorry"], "sky", "bus", "other"]
+    assert [(entry.label, entry.note) for entry in asked.entries] == [
+        ("veh", "car, lorry"),
+        ("sky", ""),
+        ("veh", "bus"),
+        (None, "other"),
+    ]
     with pytest.raises(AnnotationError, match="'car' belongs to two labels, 'a' and 'b'"):
-        Vocabulary.of({"a": ("car",), "b": ("car",)})
+        Vocabulary.of([Entry("a", ("car",)), Entry("b", ("car",))])
     with pytest.raises(AnnotationError, match="no label with a word"):
-        Vocabulary.of({"a": ()}, background=("other",))
+        Vocabulary.of([Entry("a", ())], background=("other",))
 
 
 def test_words_are_separated_as_labels_of_a_request_are() -> None:
     assert words_in(" sky,\u200b caf\u0065\u0301 ,sky", "words") == ("sky", "caf\u00e9")
     assert words_in('["building, edifice"]', "words") == ("building, edifice",)
     assert words_in("  ", "words") == ()
+    assert words_in("car | lorry, sky", "words") == ("car", "lorry", "sky")
+    assert entries_in('["sky", ["car", "lorry"], {"name": "thing", "any": ["box"]}]', "labels") == [
+        Entry("sky", ("sky",)),
+        Entry("car", ("car", "lorry")),
+        Entry("thing", ("box",)),
+    ]
     for text, message in (("a,,b", "a word is empty"), ("[1]", "a number"), ("a;b", "holds ';'")):
         with pytest.raises(AnnotationError, match=f"words.*{message}"):
             words_in(text, "words")

@@ -10,7 +10,7 @@ import pytest
 from lseg_serve.annotation.label_studio.labelling import read_labelling
 from lseg_serve.annotation.label_studio.regions import prediction_of
 from lseg_serve.annotation.outlines import rings
-from lseg_serve.annotation.vocabulary import Vocabulary
+from lseg_serve.annotation.vocabulary import Entry, Vocabulary
 from lseg_serve.client import LegendEntry, Mask, Region, Report
 
 MASK = np.zeros((10, 20), np.uint8)
@@ -39,11 +39,13 @@ def _report(mask: npt.NDArray[np.uint8], *names: str) -> Report:
     )  # fmt: skip
 
 
-ASKED = Vocabulary(("ground", "box", "dot", "absent"), ("earth", "thing", "thing", "absent"))
+WORDS = ("ground", "box", "dot", "absent")
+LABELS = ("earth", "thing", "thing", "absent")
+ASKED = Vocabulary(tuple(Entry(label, (word,)) for label, word in zip(LABELS, WORDS, strict=True)))
 
 
 def test_regions_come_by_area_with_label_score_and_the_word_that_found_them() -> None:
-    found = prediction_of(_report(MASK, *ASKED.words), read_labelling(BRUSH), ASKED, 0, 1)
+    found = prediction_of(_report(MASK, *WORDS), read_labelling(BRUSH), ASKED, 0, 1)
     assert [one["value"]["brushlabels"] for one in found["result"]] == [["earth"], ["thing"], ["thing"]]
     assert [one["value"]["rle"] for one in found["result"]] == [[0], [1], [2]]
     assert [one["score"] for one in found["result"]] == [0.5, 0.6, 0.7]
@@ -56,15 +58,17 @@ def test_regions_come_by_area_with_label_score_and_the_word_that_found_them() ->
 
 
 def test_small_and_background_words_make_no_region() -> None:
-    asked = Vocabulary(ASKED.words, (None, "thing", "thing", "absent"))
-    found = prediction_of(_report(MASK, *asked.words), read_labelling(BRUSH), asked, 2 / 200, 1)
+    asked = Vocabulary((Entry(None, ("ground",)), *ASKED.entries[1:]))
+    found = prediction_of(_report(MASK, *WORDS), read_labelling(BRUSH), asked, 2 / 200, 1)
     assert [one["value"]["rle"] for one in found["result"]] == [[1]]
-    nothing = prediction_of(_report(MASK, *asked.words), read_labelling(BRUSH), asked, 0.5, 1)
+    nothing = prediction_of(_report(MASK, *WORDS), read_labelling(BRUSH), asked, 0.5, 1)
     assert nothing == {"result": [], "score": 0.0}
 
 
 def test_a_shape_with_a_control_of_its_own_has_an_entry_for_each_of_both() -> None:
-    found = prediction_of(_report(MASK, "earth"), read_labelling(SPLIT), Vocabulary(("earth",), ("earth",)), 0, 1)
+    found = prediction_of(
+        _report(MASK, "earth"), read_labelling(SPLIT), Vocabulary((Entry("earth", ("earth",)),)), 0, 1
+    )
     shape, label = found["result"]
     assert shape["id"] == label["id"]
     assert (shape["type"], shape["from_name"], "labels" in shape["value"]) == ("brush", "b", False)
@@ -75,7 +79,7 @@ def test_a_shape_with_a_control_of_its_own_has_an_entry_for_each_of_both() -> No
 
 def test_polygons_are_in_percent_along_the_edges_of_pixels() -> None:
     labelling = read_labelling(BRUSH.replace("BrushLabels", "PolygonLabels"))
-    found = prediction_of(_report(MASK, *ASKED.words), labelling, ASKED, 0, 1)
+    found = prediction_of(_report(MASK, *WORDS), labelling, ASKED, 0, 1)
     box = next(one["value"] for one in found["result"] if one["meta"]["text"] == ["box"])
     assert box["polygonlabels"] == ["thing"]
     assert sorted(map(tuple, box["points"])) == [(15, 20), (15, 50), (45, 20), (45, 50)]

@@ -1,0 +1,1 @@
+"""Batches over a Ray cluster and an object store."""
