@@ -111,7 +111,7 @@ def test_the_table_tells_model_options_and_legend(spec: Spec, worker: Worker) ->
     digest = subprocess.run(["sha256sum", spec.model], capture_output=True, text=True, check=True).stdout.split()[0]
     assert about["model"] == {"name": "lseg.mar", "sha256": digest}
     assert about["options"] == {
-        "labels": list(LABELS), "template": ["{}"], "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
+        "labels": list(LABELS), "template": [], "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
     }  # fmt: skip
 
 
