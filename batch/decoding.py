@@ -12,6 +12,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,6 +23,12 @@ from lseg_serve.segmenter import Pixels, SegmenterError, decode_image
 DECODE = f"{__name__}:decode"
 _TRIES = 2
 _SECONDS = 300  # for one image
+
+
+def prepare() -> None:
+    """Let the modules of decoders be imported while this process does something else; the first would wait for them."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    forkserver.ensure_running()
 
 
 class DecoderKilledError(Exception):
@@ -83,7 +90,7 @@ class Decoder:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # a new process has its modules at once
+        prepare()  # a new process has its modules at once
         pipe, other = context.Pipe()
         process = context.Process(target=_serve, args=(other, *self._arguments), daemon=True)
         with _STARTING:

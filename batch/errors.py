@@ -8,4 +8,11 @@ class BatchError(Exception):
 
 
 class StoreError(Exception):
-    """A store or disk that cannot be read or written now. What is done stays, and a next run goes on from there."""
+    """A store or disk that cannot be read or written now. What is done stays, and a next run goes on from there.
+
+    `is_full` tells that it has no space left.
+    """
+
+    def __init__(self, message: str, *, is_full: bool = False) -> None:
+        super().__init__(message)
+        self.is_full = is_full

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lseg_serve.batch.attempts import Attempt
-from lseg_serve.batch.decoding import DECODE
+from lseg_serve.batch.decoding import DECODE, prepare
 from lseg_serve.batch.listing import Entry
 from lseg_serve.batch.manifest import Manifest
 from lseg_serve.batch.options import Options, digest_of
@@ -69,6 +69,7 @@ class Worker:
             StoreError: a store does not answer, or refuses.
         """
         options = spec.options.checked()
+        prepare()
         self.manifest, self.output = Manifest(spec.manifest), Output(spec.output)
         model = {"name": Path(spec.model).name, "sha256": digest_of(spec.model)}
         self.segmenter = Segmenter.load(spec.model, keep_features=False)

@@ -198,7 +198,7 @@ def attempted(action: Callable[[], _Result], what: str) -> _Result:
             raise
         except Exception as error:  # each store has errors of its own
             if wait is None or _is_final(error):
-                raise StoreError(_words(error, what)) from error
+                raise StoreError(_words(error, what), is_full=_is_full(error)) from error
             time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
@@ -213,7 +213,7 @@ def refusing(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(_words(error, what)) from error
+        raise StoreError(_words(error, what), is_full=_is_full(error)) from error
 
 
 def _is_final(error: Exception) -> bool:
@@ -221,9 +221,13 @@ def _is_final(error: Exception) -> bool:
     return refused or (isinstance(error, OSError) and error.errno in (*_FULL, errno.EROFS, errno.EACCES))
 
 
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 def _words(error: Exception, what: str) -> str:
     text = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if _is_full(error):
         return f"{what}: no space is left ({text}); make room, and the same command goes on from here"
     if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
         return f"{what}: access is denied ({text}); renew the credentials, and the same command goes on from here"

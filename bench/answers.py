@@ -1,4 +1,4 @@
-"""Large answers: overlay, colours, JSON and zip as they are served, in turns with their plain definition, and whole.
+"""Large answers: overlay, colours, JSON and zip as they are served, in turns with their plain definition.
 
 The plain definition makes each picture as a whole and leaves PNGs to Pillow, and looks at all pixels for each label.
 """
@@ -9,69 +9,57 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
-from lseg_serve.bench.endpoint import Served, stage_columns
 from lseg_serve.bench.masks import LABELS
 from lseg_serve.bench.rows import Row
-from lseg_serve.bench.scenes import CONFIG, exported
-from lseg_serve.bench.setting import PROJECT, Photo, jpeg
+from lseg_serve.bench.scenes import CONFIG
+from lseg_serve.bench.setting import PROJECT
 from lseg_serve.bench.timing import Times, interleaved, torch_threads
-from lseg_serve.client import form
 from lseg_serve.demo.weights_file import WEIGHTS
 from lseg_serve.handler.formats import FORMAT_BY_NAME
 from lseg_serve.handler.formats.colors import palette
 from lseg_serve.handler.formats.content import Content, ServerInfo
 from lseg_serve.handler.formats.png import mask_png
 from lseg_serve.segmenter import UNLABELLED, Config, Segmenter
-from lseg_serve.server import LocalServer
 
 Pixels = npt.NDArray[np.uint8]
 _SIZES = ((1200, 800), (4000, 3000))
 _THREADS = (1, 2)
 _ENCODED = ("overlay", "color", "json", "zip")
-_ASKED = ("png", "overlay", "json", "zip")
 _SERVER = ServerInfo("lseg", "1.0", "cpu", max_response_bytes=1_000_000_000, timings=False)
 
 
-class _Asked(Served):
-    """As `Served`, in a format."""
-
-    format: str
-
-    def _request(self, photo: Photo) -> tuple[bytes, str]:
-        return form({"labels": ",".join(self.labels), "format": self.format}, photo.content)
-
-
-def measure(folder: Path, runs: int) -> list[Row]:
-    """A row for each format, size and way of encoding, then one for each format and size at a real server."""
-    return [*_encoding(runs), *_serving(folder, runs)]
-
-
-def _encoding(runs: int) -> list[Row]:
+def measure(runs: int) -> list[Row]:
+    """A row for each format, size and way of encoding the same result."""
     segmenter = Segmenter.load(WEIGHTS, Config.from_file(CONFIG))
-    rows = []
+    rows: list[Row] = []
     for width, height in _SIZES:
-        image = _picture(width, height)
-        content = Content(image, segmenter.segment(image, LABELS), _SERVER)
-        for name in _ENCODED:
-            encode = FORMAT_BY_NAME[name].encode
-            plain, served = _PLAIN[name](content), encode(content)
-            same = float(all(np.array_equal(*pair) for pair in zip(_shown(plain), _shown(served), strict=True)))
-            ways: dict[str, Callable[[], object]] = {"": partial(_PLAIN[name], content)}
-            for threads in _THREADS:
-                ways[f"{threads} thread{'' if threads == 1 else 's'}"] = partial(_by_threads, threads, encode, content)
-            times = interleaved(ways, runs)
-            for way, own in times.items():
-                size = len(served if way else plain) / 1e6
-                rows.append(_row(name, width, height, own, size, way, ratio=times[""].median / own.median, same=same))
+        rows += _encoding(segmenter, width, height, runs)
+    return rows
+
+
+def _encoding(segmenter: Segmenter, width: int, height: int, runs: int) -> list[Row]:
+    image = _picture(width, height)
+    content = Content(image, segmenter.segment(image, LABELS), _SERVER)
+    rows = []
+    for name in _ENCODED:
+        encode = FORMAT_BY_NAME[name].encode
+        plain, served = _PLAIN[name](content), encode(content)
+        same = float(all(np.array_equal(*pair) for pair in zip(_shown(plain), _shown(served), strict=True)))
+        ways: dict[str, Callable[[], object]] = {"": partial(_PLAIN[name], content)}
+        for threads in _THREADS:
+            ways[f"{threads} thread{'' if threads == 1 else 's'}"] = partial(_by_threads, threads, encode, content)
+        times = interleaved(ways, runs)
+        for way, own in times.items():
+            size = len(served if way else plain) / 1e6
+            rows.append(_row(name, width, height, own, size, way, ratio=times[""].median / own.median, same=same))
     return rows
 
 
@@ -95,47 +83,10 @@ def _by_threads(threads: int, encode: Callable[[Content], bytes], content: Conte
         return encode(content)
 
 
-def _serving(folder: Path, runs: int) -> list[Row]:
-    """Whole requests with images that were not seen before: decoded, through the bundled network, answered."""
-    archive = exported("float32", folder / "store", config=CONFIG)
-    server = LocalServer(folder / "run")
-    server.start(archive.parent, [f"model={archive.name}"])
-    rows = []
-    try:
-        server.wait_until_ready("model")
-        url = f"{server.addresses.inference_url}/predictions/model"
-        for width, height in _SIZES:
-            asked: Mapping[str, _Asked] = {name: _Asked(url, [], LABELS) for name in _ASKED}
-            for number, (name, one) in enumerate(asked.items()):
-                one.format = name
-                moved = [_picture(width, height, 50 * number + turn) for turn in range(runs + 1)]
-                one.photos = [Photo(jpeg(pixels), pixels) for pixels in moved]
-                one.prepare()
-            times = interleaved({name: one.send for name, one in asked.items()}, runs)
-            for name, one in asked.items():
-                columns = times[name].columns() | stage_columns(one, times[name])
-                del columns["cpu_s"]  # of this process, which only waits
-                rows.append(
-                    Row(
-                        scenario="answers",
-                        path="served",
-                        where="endpoint",
-                        labels=len(LABELS),
-                        image=f"{width}x{height}",
-                        response_mb=len(one.content) / 1e6,
-                        note=name,
-                        **columns,  # type: ignore[arg-type]
-                    )
-                )
-    finally:
-        server.stop()
-    return rows
-
-
-def _picture(width: int, height: int, number: int = 0) -> Pixels:
-    """The drawn village at a size, moved sideways by `number` pixels."""
+def _picture(width: int, height: int) -> Pixels:
+    """The drawn village at a size."""
     with Image.open(PROJECT / "demo" / "pictures" / "village.jpg") as image:
-        return np.roll(np.asarray(image.convert("RGB").resize((width, height))), number, axis=1)
+        return np.asarray(image.convert("RGB").resize((width, height)))
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -80,9 +80,9 @@ def _rows(options: argparse.Namespace, measured: Machine, folder: Path) -> list[
     if options.measured == "overhead":
         return overhead.measure(folder, options.runs, options.checkpoint)
     if options.measured == "answers":
-        return answers.measure(folder, options.runs)
+        return answers.measure(options.runs)
     if options.measured == "products":
-        return products.measure(options.checkpoint, options.runs)
+        return products.measure(options.checkpoint, options.runs, options.threads)
     if options.measured == "network":
         return engines.measure(_setting(options), measured, options.runs)
     if options.measured == "endpoint":
@@ -142,6 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("products", help="linear layers by MKL and by oneDNN, one thread and two")
     command.add_argument("checkpoint", type=Path, help="a full-size checkpoint, trained or random")
     command.add_argument("--runs", type=int, default=7)
+    command.add_argument("--threads", type=int, nargs="+", default=(1, 2), help="numbers of threads")
     command = commands.add_parser("scenes", help="accuracy of each precision on the bundled model's scenes")
     command.add_argument("--scenes", type=int, default=100)
     command.add_argument("--precisions", nargs="+", default=_precisions())
@@ -150,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
     command.add_argument("--runs", type=int, default=15)
-    command = commands.add_parser("answers", help="overlay, JSON and zip of large images, and how they are encoded")
+    command = commands.add_parser("answers", help="overlay, JSON and zip of large images: how they are encoded")
     command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
     command.add_argument("--runs", type=int, default=20)
@@ -162,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--runs", type=int, default=3)
     command = commands.add_parser("page", help="the page in Chromium: from a key to the painted mask; a large photo")
     command.add_argument("--runs", type=int, default=20)
-    command = commands.add_parser("soak", help="mixed requests for hours: memory, handles and threads each minute")
+    command = commands.add_parser("soak", help="mixed requests: memory, handles and threads each minute")
     command.add_argument("--minutes", type=_above_zero, default=60)
     commands.add_parser("machine", help="describe the machine and measure its matrix products")
     commands.add_parser("report", help="results -> the tables and the plot of docs/performance.md")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,16 +19,14 @@ from lseg_serve.segmenter import Bucket, resize_to_bucket
 
 _SIDE = 480
 _LABELS = 20
-_THREADS = (1, 2)
 PLAIN = "torch's choice"  # the way that the others are compared with
 ONEDNN = "oneDNN"
 ATTENTION = "oneDNN, attention by products"
-TEXT = "20 new labels"
 
 
 @torch.no_grad()
-def measure(checkpoint: Path, runs: int) -> list[Row]:
-    """A row for each precision, way and number of threads: a 480x480 image to the features, and new labels.
+def measure(checkpoint: Path, runs: int, numbers: Sequence[int] = (1, 2)) -> list[Row]:
+    """A row for each precision, way and one of the `numbers` of threads: a 480x480 image to the features.
 
     Differences are of logits, against the plain network in float32.
     """
@@ -41,17 +39,14 @@ def measure(checkpoint: Path, runs: int) -> list[Row]:
     for precision in ("float32", "bfloat16"):
         nets = _ways(checkpoint, precision)
         accuracy = {name: compared(_logits(net, pixels, text), expected) for name, net in nets.items()}
-        for threads in _THREADS:
+        for threads in numbers:
             calls: dict[str, Callable[[], object]] = {
                 name: partial(net.image_features, pixels) for name, net in nets.items()
             }
-            if precision == "float32":
-                calls |= {f"{TEXT}, {name}": partial(net.encode_labels, names) for name, net in nets.items()}
             with torch_threads(threads):
                 times = interleaved(calls, runs)
             for name, own in times.items():
-                plain = times[f"{TEXT}, {PLAIN}" if name.startswith(TEXT) else PLAIN]
-                error = accuracy.get(name)
+                error = accuracy[name]
                 rows.append(
                     Row(
                         scenario="products",
@@ -59,9 +54,9 @@ def measure(checkpoint: Path, runs: int) -> list[Row]:
                         where="process",
                         labels=_LABELS,
                         image=f"{_SIDE}x{_SIDE}",
-                        ratio=plain.median / own.median,
-                        max_difference=None if error is None else error.max_difference,
-                        agreement=None if error is None else error.agreement,
+                        ratio=times[PLAIN].median / own.median,
+                        max_difference=error.max_difference,
+                        agreement=error.agreement,
                         note=f"{name}; {threads} thread{'' if threads == 1 else 's'}",
                         **own.columns(),  # type: ignore[arg-type]
                     )

@@ -72,7 +72,7 @@ def _tables(folder: Path) -> list[str]:
         ("The same with a full-size model, by precision", ("endpoint",), _stage_table(rows["endpoint"])),
         ("Several workers and clients", ("load",), workers_table(rows["load"])),
         ("Clients, and more than can be served", ("load",), clients_table(rows["load"])),
-        ("Hours of mixed requests", ("soak",), soak_table(read_samples(folder))),
+        ("Mixed requests, minute by minute", ("soak",), soak_table(read_samples(folder))),
         ("Accuracy", ("scenes",), _scenes_table(rows["scenes"])),
         ("JPEG to pixels", ("decoding",), _decoding_table(rows["decoding"])),
         ("What a request is estimated to cost", ("cost",), _cost_table(rows["cost"])),
@@ -275,15 +275,14 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _answers_table(rows: Sequence[Row]) -> list[str]:
-    """Encoding alone beside its plain definition, then whole requests."""
+    """Encoding alone, beside its plain definition."""
     body = [
         (
-            f"{'whole request, ' if row.where == 'endpoint' else ''}{row.image}, {row.note}"
-            f"{', plain definition' if row.path == 'naive' else ''}",
+            f"{row.image}, {row.note}{', plain definition' if row.path == 'naive' else ''}",
             ms_of_few(row.median_ms),
             ms_of_few(row.fastest_ms),
             "" if row.cpu_s is None else f"{1000 * row.cpu_s:.1f}",
-            "" if row.ratio is None or row.path == "naive" else ratio(row.ratio),
+            "" if row.path == "naive" else ratio(row.ratio),
             "" if row.response_mb is None else f"{row.response_mb:.2f}",
             share(row.agreement),
         )

@@ -1,4 +1,4 @@
-"""Hours of mixed requests, and what they leave behind: memory, open handles and threads of Java and of the worker."""
+"""Mixed requests for as long as wanted, and what they leave: memory, handles and threads of Java and the worker."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _one(arguments, sources)
     record = Record(arguments.output, _options(arguments) | {"format": asked_format(arguments)}, again=arguments.again)
     try:
-        return _all([one for one in sources if not _is_result(record, one)], arguments, record, document)
+        return _all([one for one in sources if not _is_result(record, one, document)], arguments, record, document)
     finally:
         record.close()
 
@@ -105,13 +105,14 @@ def _all(sources: list[Source], arguments: argparse.Namespace, record: Record, d
             part_of(record.output_of(source)).unlink(missing_ok=True)  # of a command that was killed
             left.append(source)
     start = time.perf_counter()
-    interrupted = True
+    interrupted, ended = True, False
     try:
         with answered(), progress(len(sources), counts["skipped"], "image") as bar:
             for outcome in work(left, _asking(arguments), record, arguments.jobs):
                 counts[outcome.status] += 1
                 write_json(outcome.document())
                 bar.update()
+                ended |= outcome.ends_all
                 if outcome.error is not None:
                     failures.append(outcome.error)
                     failed.add(outcome.source)
@@ -120,7 +121,7 @@ def _all(sources: list[Source], arguments: argparse.Namespace, record: Record, d
     finally:
         summary = {**{name: counts[name] for name in ("done", "skipped", "failed")}, "images": len(sources)}
         _summarise(summary, time.perf_counter() - start, arguments, interrupted)
-    if document is not None and sum(counts.values()) == len(sources):
+    if document is not None and not ended and sum(counts.values()) == len(sources):
         _write_document(document, [one for one in sources if one not in failed], record)
     return _status(failures, counts)
 
@@ -155,11 +156,12 @@ def _summarise(summary: dict[str, int], elapsed: float, arguments: argparse.Name
         note("the same command goes on from here")
 
 
-def _is_result(record: Record, source: Source) -> bool:
+def _is_result(record: Record, source: Source, document: coco.Document | None) -> bool:
     if source.path is None:
         return False
-    documents = (record.folder / coco.ANNOTATIONS).absolute()
-    return record.is_result(source.path) or source.path.absolute().is_relative_to(documents)
+    pictures = (record.folder / coco.PNGS).absolute()
+    is_picture = document is not None and source.path.absolute().is_relative_to(pictures)
+    return is_picture or record.is_result(source.path)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

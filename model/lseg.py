@@ -121,7 +121,7 @@ class LSeg(nn.Module):
         return torch.int8 if self.architecture.int8 else self.head.weight.dtype
 
     def multiply_by_onednn(self) -> int:
-        """Let oneDNN multiply in the transformers' linear layers, on a CPU; returns their number. Not for training.
+        """Let oneDNN multiply in a ViT's linear layers, on a CPU; returns their number.
 
         The tensors stay where they are, under their names.
         """

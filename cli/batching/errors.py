@@ -25,4 +25,4 @@ def told() -> Iterator[None]:
     except DeviceError as error:
         raise CommandError(Status.FAULT, str(error)) from error
     except StoreError as error:
-        raise CommandError(Status.UNREACHABLE, str(error)) from error
+        raise CommandError(Status.FAULT if error.is_full else Status.UNREACHABLE, str(error)) from error

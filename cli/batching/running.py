@@ -11,6 +11,7 @@ from lseg_serve.batch.manifest import Manifest
 from lseg_serve.batch.options import Options
 from lseg_serve.batch.output import Output
 from lseg_serve.batch.shard import Done, Spec, Worker
+from lseg_serve.batch.stores import Store
 from lseg_serve.cli.manners import CommandError, Status, note, progress, write_json
 
 
@@ -24,7 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format,
         arguments.scores,
     ).checked()
-    spec = Spec(arguments.manifest, arguments.output, str(arguments.model.absolute()), options, arguments.decoders)
+    # Other machines have another working folder.
+    manifest, output = Store.at(arguments.manifest).url, Store.at(arguments.output).url
+    spec = Spec(manifest, output, str(arguments.model.absolute()), options, arguments.decoders)
     chosen = _chosen(arguments, Manifest(spec.manifest).about.shards)
     ready = Output(spec.output).done()
     left = [shard for shard in chosen if shard not in ready]

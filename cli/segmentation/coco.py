@@ -31,8 +31,7 @@ FILES: Final = {
     PANOPTIC: "annotations/panoptic_default.json",
     RESULTS: "results.json",
 }
-ANNOTATIONS: Final = "annotations"
-_PNGS: Final = "annotations/panoptic_default"
+PNGS: Final = "annotations/panoptic_default"
 _INFO: Final = {"description": "Made by lseg-serve"}
 
 
@@ -147,7 +146,7 @@ class Document:
     ) -> dict[str, Any]:
         """The annotation of one image, whose PNG it writes: red, green and blue of a pixel are its object's id."""
         png = place.with_suffix(".png")
-        path = folder / _PNGS / png
+        path = folder / PNGS / png
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, _png(objects, image["height"], image["width"]))
         names = ("id", "category_id", "area", "bbox", "iscrowd")

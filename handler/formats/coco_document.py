@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from lseg_serve.handler.formats.colors import palette
 from lseg_serve.handler.formats.content import Content
 from lseg_serve.handler.formats.outlines import check_edges, coco_rle_of_box
-from lseg_serve.handler.formats.regions import find_regions
+from lseg_serve.handler.formats.regions import Box, regions_of
+from lseg_serve.handler.formats.runs import Runs
 from lseg_serve.segmenter import Pixels, ResponseTooLargeError
-
-Bits = npt.NDArray[np.bool_]
 
 # The values of the field `parts`: whether detached parts of a label are one object or several.
 TOGETHER, APART = "together", "apart"
@@ -39,21 +38,19 @@ def encode_coco(content: Content) -> bytes:
     mask = result.mask
     check_edges(mask, content.server.max_response_bytes)
     height, width = mask.shape
-    annotations: list[dict[str, object]] = []
-    for index, left, top, pixels in _objects(mask, len(result.labels), content.parts):
-        score = None if result.mean_scores is None else round(float(result.mean_scores[index]), 6)
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": _IMAGE_ID,
-                "category_id": index + 1,
-                "segmentation": coco_rle_of_box(pixels, left, top, height, width),
-                "area": int(np.count_nonzero(pixels)),
-                "bbox": [left, top, pixels.shape[1], pixels.shape[0]],
-                "iscrowd": 0,
-                "score": score,
-            }
-        )
+    annotations = [
+        {
+            "id": number,
+            "image_id": _IMAGE_ID,
+            "category_id": one.index + 1,
+            "segmentation": one.segmentation,
+            "area": one.area,
+            "bbox": one.box,
+            "iscrowd": 0,
+            "score": None if result.mean_scores is None else round(float(result.mean_scores[one.index]), 6),
+        }
+        for number, one in enumerate(_objects(mask, len(result.labels), content.parts), 1)
+    ]
     document = {
         "images": [{"id": _IMAGE_ID, "file_name": "image", "width": width, "height": height}],
         "annotations": annotations,
@@ -69,23 +66,35 @@ def _categories(labels: Sequence[str]) -> list[dict[str, object]]:
     ]
 
 
-def _objects(mask: Pixels, count: int, parts: str) -> Iterator[tuple[int, int, int, Bits]]:
-    """Label, left and top of each object, and which pixels of its box are its own: [height, width]."""
+@dataclass(frozen=True)
+class _Object:
+    """What is one annotation."""
+
+    index: int  # of its label
+    area: int  # pixels
+    box: Box
+    segmentation: dict[str, object]
+
+
+def _objects(mask: Pixels, count: int, parts: str) -> Iterator[_Object]:
+    """The objects of `mask` [H, W], label by label."""
+    runs = Runs.of(mask)
     found = 0
-    for region in find_regions(mask, count):
+    for region in regions_of(runs, count):
         if region.box is None:
+            continue
+        if parts == TOGETHER:
+            yield _Object(region.index, region.area, region.box, runs.coco_rle(region.index))
             continue
         left, top, width, height = region.box
         pixels = mask[top : top + height, left : left + width] == region.index
-        if parts == TOGETHER:
-            yield region.index, left, top, pixels
-            continue
-        number, labels, boxes, _ = cv2.connectedComponentsWithStats(pixels.view(np.uint8), connectivity=8)
+        number, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.view(np.uint8), connectivity=8)
         found += number - 1
         if found > MAX_OBJECTS:
             raise ResponseTooLargeError(
                 f"the mask has more than {MAX_OBJECTS} parts; accepted: fewer, or parts together", "parts"
             )
-        for part in range(1, number):
-            x, y, part_width, part_height = boxes[part, :4].tolist()
-            yield region.index, left + x, top + y, labels[y : y + part_height, x : x + part_width] == part
+        for part, (x, y, width, height, area) in enumerate(stats[1:].tolist(), 1):
+            own = labels[y : y + height, x : x + width] == part
+            segmentation = coco_rle_of_box(own, left + x, top + y, *mask.shape)
+            yield _Object(region.index, area, (left + x, top + y, width, height), segmentation)

@@ -57,11 +57,7 @@ def _label_entry(content: Content, runs: Runs, region: Region) -> dict[str, obje
         "share": region.area / result.mask.size,
         "mean_score": None if result.mean_scores is None else round(float(result.mean_scores[index]), 6),
         "box": region.box,
-        content.geometry: _outline(content, runs, index) if region.area else None,
+        content.geometry: outline(result.mask, runs, index, content.geometry, content.tolerance)
+        if region.area
+        else None,
     }
-
-
-def _outline(content: Content, runs: Runs, index: int) -> object:
-    if content.geometry == "rle":
-        return runs.coco_rle(index)  # as of the mask's pixels, which need not be looked at for each label
-    return outline(content.result.mask == index, content.geometry, content.tolerance)

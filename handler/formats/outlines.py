@@ -8,6 +8,7 @@ from pycocotools import mask as coco
 
 from lseg_serve.handler.formats.label_studio import label_studio_rle
 from lseg_serve.handler.formats.polygons import polygons
+from lseg_serve.handler.formats.runs import Runs
 from lseg_serve.segmenter import Pixels, ResponseTooLargeError
 
 Bits = npt.NDArray[np.bool_]
@@ -17,14 +18,14 @@ GEOMETRIES = ("rle", "polygons", "label_studio")
 _BYTES_PER_EDGE = 2
 
 
-def outline(pixels: Bits, geometry: str, tolerance: float) -> object:
-    """The outline of `pixels` [H, W] in one of `GEOMETRIES`; `tolerance`, in pixels, is that of polygons."""
+def outline(mask: Pixels, runs: Runs, index: int, geometry: str, tolerance: float) -> object:
+    """The outline of one label of `mask` [H, W] in one of `GEOMETRIES`; `tolerance`, in pixels, is that of polygons."""
     match geometry:
         case "polygons":
-            return polygons(pixels, tolerance)
+            return polygons(mask == index, tolerance)
         case "label_studio":
-            return label_studio_rle(pixels)
-    return coco_rle(pixels)
+            return label_studio_rle(mask == index)
+    return runs.coco_rle(index)  # as of the mask's pixels, which need not be looked at for each label
 
 
 def coco_rle(pixels: Bits) -> dict[str, object]:

@@ -45,8 +45,7 @@ class CpuDevice(Device):
         By the kind of processor, not by a measurement at the start: of eight such measurements on a busy machine some
         chose one library and some the other, and two workers would have rounded differently.
         """
-        types = {torch.float32, net.precision} - {torch.int8}  # the text tower is float32, int8 layers have their own
-        reason = prefers_mkl() or next(filter(None, map(onednn_unavailable_reason, types)), None)
+        reason = prefers_mkl() or onednn_unavailable_reason(net.precision)
         if reason is None:
             logger.info("Linear layers: %d by oneDNN", net.multiply_by_onednn())
         else:

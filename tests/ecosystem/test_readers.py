@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,8 +29,10 @@ def _assert_exact(found: dict[str, float]) -> None:
         (("--format", "coco-panoptic", "--parts", "apart"), "coco_panoptic"),
     ],
 )
-def test_datumaro_reads_coco(options: tuple[str, ...], format_name: str, made: Made, masks: Path) -> None:
-    _assert_exact(read("datumaro", "read_datumaro", made(*options), format_name, masks))
+def test_datumaro_reads_coco(options: tuple[str, ...], format_name: str, made: Made, images: Path, masks: Path) -> None:
+    folder = made(*options)
+    shutil.copytree(images, folder / "images", dirs_exist_ok=True)  # it looks for them there
+    _assert_exact(read("datumaro", "read_datumaro", folder, format_name, masks))
 
 
 @pytest.mark.parametrize("parts", ["together", "apart"])

@@ -31,7 +31,7 @@ def place(made: Callable[..., Path], images: Path, tmp_path_factory: pytest.Temp
     """A folder as the page leaves it: `coco` with documents and images."""
     folder = tmp_path_factory.mktemp("recipes")
     shutil.copytree(made("--format", "coco-instances"), folder / "coco")
-    shutil.copytree(images, folder / "coco" / "images")
+    shutil.copytree(images, folder / "coco" / "images", dirs_exist_ok=True)
     return folder
 
 

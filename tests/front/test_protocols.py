@@ -75,7 +75,7 @@ def test_the_binary_form_passes_both_ways(
     [
         ("/v1/models/lseg:predict", b"{}", 400, "instances is null"),
         ("/v1/models/lseg:predict", b'{"instances": ["JVBERi0xLjc="]}', 415, "this is a PDF"),
-        ("/v2/models/lseg/infer", b"{", 400, "is not valid JSON"),
+        ("/v2/models/lseg/infer", b'{"inputs": [', 400, "is not valid JSON"),
         ("/v2/models/lseg/infer", b'{"id": "a"}', 400, "inputs is null"),
         ("/v2/models/lseg/infer", b"\x89PNG", 400, "no request of the protocol v2"),
         ("/v2/models/other/infer", b'{"inputs": []}', 404, "there is no such model"),

@@ -117,21 +117,3 @@ def test_a_folder_becomes_coco_documents_and_is_asked_for_once(
         names = {segment["id"]: segment["category_id"] - 1 for segment in annotation["segments_info"]}
         found = np.vectorize(names.__getitem__)(pixels[..., 0])
         np.testing.assert_array_equal(found, _mask(url, images / name, "cat,grass"))
-
-
-def test_what_does_not_go_together_is_refused(server: LocalServer, images: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own.json"
-    own.write_text('[{"id": 1, "name": "cat"}]')
-    out = ("--output", str(tmp_path / "out"))
-    for arguments, status, message in (
-        (("--categories", str(own)), 2, "--categories is given with --format png"),
-        (("--format", "coco-stuff", "--parts", "apart"), 2, "--parts apart is given with coco-stuff"),
-        (("--format", "coco-results", "-o", "-"), 2, "--format coco-results writes a folder"),
-        (("--format", "coco-stuff", "--categories", str(own), "--labels", "dog"), 3, "the label 'dog' is no category"),
-        (("--tolerance", "-1"), 2, "'-1' is not accepted; accepted: 0 to 100 pixels"),
-        (("--format", "embeddings", "--parts", "apart"), 2, "--parts is given with --format embeddings"),
-    ):
-        run = _segment(server, str(images), *out, *arguments)
-        assert run.returncode == status, run.stderr
-        assert message in run.stderr
-    assert not (tmp_path / "out").exists()

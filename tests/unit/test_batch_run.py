@@ -111,7 +111,7 @@ def test_the_table_tells_model_options_and_legend(spec: Spec, worker: Worker) ->
     digest = subprocess.run(["sha256sum", spec.model], capture_output=True, text=True, check=True).stdout.split()[0]
     assert about["model"] == {"name": "lseg.mar", "sha256": digest}
     assert about["options"] == {
-        "labels": list(LABELS), "template": ["{}"], "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
+        "labels": list(LABELS), "template": [], "mode": "fast", "threshold": 0.0, "format": "png", "scores": False,
     }  # fmt: skip
 
 
@@ -267,8 +267,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_from_there(spec: Spec, folder: 
         own = Worker(_empty(spec, place / "out"))
         filler = place / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(place).free - 12_000))
-        with pytest.raises(StoreError, match="no space is left"):
+        with pytest.raises(StoreError, match="no space is left") as caught:
             own.run(0)
+        assert caught.value.is_full
         assert not list(place.rglob("*.part"))
         filler.unlink()
         done = own.run(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
+from lseg_serve.cli import segment
 from lseg_serve.cli.manners import CommandError
 from lseg_serve.cli.segmentation.categories import read_categories
 from lseg_serve.cli.segmentation.coco import INSTANCES, PANOPTIC, RESULTS, STUFF, Document
+from lseg_serve.cli.segmentation.formats import document_of
 from lseg_serve.cli.segmentation.inputs import Source
 from lseg_serve.cli.segmentation.record import Record
 from lseg_serve.handler.formats.coco_document import encode_coco
@@ -119,12 +122,12 @@ def test_each_panoptic_png_is_the_mask(own: bool, record: Record, categories: Pa
         pixels = np.asarray(Image.open(path.with_suffix("") / annotation["file_name"])).astype(np.uint32)
         ids = pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
         found = np.full(mask.shape, UNLABELLED)
-        for segment in annotation["segments_info"]:
-            own_pixels = ids == segment["id"]
-            assert segment["area"] == own_pixels.sum()
-            found[own_pixels] = LABELS.index(name_of[segment["category_id"]])
+        for one in annotation["segments_info"]:
+            own_pixels = ids == one["id"]
+            assert one["area"] == own_pixels.sum()
+            found[own_pixels] = LABELS.index(name_of[one["category_id"]])
         np.testing.assert_array_equal(found, mask)
-        assert set(np.unique(ids)) == {0, *(segment["id"] for segment in annotation["segments_info"])}
+        assert set(np.unique(ids)) == {0, *(one["id"] for one in annotation["segments_info"])}
 
 
 def test_results_are_read_beside_their_ground_truth(record: Record, tmp_path: Path) -> None:
@@ -190,3 +193,45 @@ def test_a_label_that_is_no_category_is_refused(categories: Path) -> None:
         CommandError, match=r"the label 'cow' is no category of .*; accepted: absent, sky, tree, not asked for"
     ):
         read_categories(categories).ids_of(["sky", "cow"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--categories", "own.json"], 2, r"--categories is given with --format png; accepted: coco-instances, "),
+        (["--format", "coco-stuff", "--parts", "apart"], 2, r"--parts apart is given with coco-stuff"),
+        (["--format", "coco-results", "-o", "-"], 2, r"--format coco-results writes a folder; accepted: --format coco"),
+        (["--format", "embeddings", "--parts", "apart"], 2, r"--parts is given with --format embeddings"),
+        (["--format", "coco-stuff", "--categories", "absent.json"], 3, r"absent.json cannot be read"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    arguments: list[str], status: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match=message) as caught:
+        segment.run(_arguments("cat.jpg", *arguments))
+    assert caught.value.status == status
+    assert not list(tmp_path.iterdir())
+
+
+def test_groups_are_known_by_their_names(categories: Path) -> None:
+    given = ["--format", "coco-stuff", "--categories", str(categories), "--labels"]
+    document = document_of(_arguments("cat.jpg", *given, '[{"name": "tree", "any": ["oak", "fir"]}, "sky"]'))
+    assert document is not None
+    assert document.ids == [12, 90]
+    with pytest.raises(CommandError, match="the label 'oak' is no category"):
+        document_of(_arguments("cat.jpg", *given, '[["oak", "fir"], "sky"]'))
+
+
+def test_no_document_is_written_where_the_server_went_away(photo: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(photo)
+    given = (str(tmp_path / "cat.jpg"), "--output", str(tmp_path / "out"), "--format", "coco-stuff")
+    assert segment.run(_arguments(*given, "--url", "http://127.0.0.1:9", "--patience", "0.1")) == 4
+    assert not list((tmp_path / "out").glob("[!.]*"))
+
+
+def _arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    segment.add_arguments(parser)
+    return parser.parse_args(given)

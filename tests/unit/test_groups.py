@@ -101,7 +101,8 @@ def test_a_group_is_the_merged_mask_of_its_words_byte_for_byte(
     text, merges, unlabelled = segmenter.encode_labels(WORDS), 0, 0
     for number in range(IMAGES):
         image = _picture(number)
-        job = Job(image, text, threshold, with_scores=name == "json", with_score_map=name == "npz")
+        needs = FORMAT_BY_NAME[name]
+        job = Job(image, text, threshold, with_scores=needs.mean_scores, with_score_map=needs.score_map)
         words = segmenter.segment_batch([job])[0]
         expected = _merged(words)
         merges += len(np.unique(words.mask)) - len(np.unique(expected.mask))

@@ -308,6 +308,7 @@ BAD: dict[str, tuple[object, dict[str, str], int, str]] = {
     "binary: too long": (bytearray(b"{}"), {"Inference_Header_Content_Length": "3"}, 400, "the 2 bytes of the body"),
     "binary: no JSON": (bytearray(b"{!"), {"Inference_Header_Content_Length": "2"}, 400, "is not valid JSON"),
     "named: broken JSON": (bytearray(b"{"), {"X_LSeg_Protocol": "v2"}, 400, "JSON object with inputs"),
+    "named: half a document": (bytearray(b'{"inputs": ['), {"X_LSeg_Protocol": "v2"}, 400, "is not valid JSON"),
     "named: an image": (bytearray(FILES[0]), {"X_LSeg_Protocol": "v1"}, 400, "no request of the protocol v1"),
 }  # fmt: skip
 
