@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -166,7 +167,13 @@ def test_polygons_cover_the_mask(backend: str, server: LocalServer) -> None:
     for region in found["result"]:  # the largest label first, so that small ones lie in its holes
         points = [(x * 1.2 - 0.5, y * 0.9 - 0.5) for x, y in region["value"]["points"]]  # PIL counts from centres
         ImageDraw.Draw(drawn).polygon(points, fill=WORDS.index(_words(region, "polygonlabels")))
-    assert np.mean(np.asarray(drawn) == mask) > 0.97
+    # What differs lies beside an outline: the tolerance is one pixel, and a drawn polygon has its border pixels.
+    border = np.zeros(mask.shape, np.uint8)
+    border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    border[1:] |= mask[1:] != mask[:-1]
+    near = cv2.dilate(border, np.ones((5, 5), np.uint8)) > 0
+    assert near.mean() < 0.6
+    assert np.array_equal(np.asarray(drawn)[~near], mask[~near])
 
 
 @pytest.mark.parametrize(
