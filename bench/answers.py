@@ -1,4 +1,4 @@
-"""Large answers: overlay, colours, JSON and zip as they are served, in turns with their plain definition, and whole.
+"""Large answers: overlay, colours, JSON and zip as they are served, in turns with their plain definition.
 
 The plain definition makes each picture as a whole and leaves PNGs to Pillow, and looks at all pixels for each label.
 """
@@ -20,32 +20,28 @@ from pycocotools import mask as coco
 from lseg_serve.bench.masks import LABELS
 from lseg_serve.bench.rows import Row
 from lseg_serve.bench.scenes import CONFIG
-from lseg_serve.bench.setting import PROJECT, jpeg
+from lseg_serve.bench.setting import PROJECT
 from lseg_serve.bench.timing import Times, interleaved, torch_threads
 from lseg_serve.demo.weights_file import WEIGHTS
 from lseg_serve.handler.formats import FORMAT_BY_NAME
 from lseg_serve.handler.formats.colors import palette
 from lseg_serve.handler.formats.content import Content, ServerInfo
 from lseg_serve.handler.formats.png import mask_png
-from lseg_serve.handler.pipeline import respond
-from lseg_serve.handler.responses import Response
 from lseg_serve.segmenter import UNLABELLED, Config, Segmenter
 
 Pixels = npt.NDArray[np.uint8]
 _SIZES = ((1200, 800), (4000, 3000))
 _THREADS = (1, 2)
 _ENCODED = ("overlay", "color", "json", "zip")
-_ASKED = ("png", "overlay", "json", "zip")
 _SERVER = ServerInfo("lseg", "1.0", "cpu", max_response_bytes=1_000_000_000, timings=False)
 
 
 def measure(runs: int) -> list[Row]:
-    """A row for each format, size and way of encoding, then one for each whole request, without TorchServe."""
+    """A row for each format, size and way of encoding the same result."""
     segmenter = Segmenter.load(WEIGHTS, Config.from_file(CONFIG))
     rows: list[Row] = []
     for width, height in _SIZES:
         rows += _encoding(segmenter, width, height, runs)
-        rows += _whole(segmenter, width, height, runs)
     return rows
 
 
@@ -87,36 +83,10 @@ def _by_threads(threads: int, encode: Callable[[Content], bytes], content: Conte
         return encode(content)
 
 
-def _whole(segmenter: Segmenter, width: int, height: int, runs: int) -> list[Row]:
-    """From a request's bytes to the answer's, in the worker's own steps, with images that were not seen before."""
-    moved = [jpeg(_picture(width, height, number)) for number in range((runs + 1) * len(_ASKED))]
-    images = iter(moved)
-    answers: dict[str, Response] = {}
-
-    def ask(name: str) -> None:
-        row = {"image": next(images), "labels": ",".join(LABELS).encode(), "format": name.encode()}
-        (answers[name],) = respond(segmenter, [row], [{}], _SERVER)
-
-    times = interleaved({name: partial(ask, name) for name in _ASKED}, runs)
-    return [
-        Row(
-            scenario="answers",
-            path="served",
-            where="process",
-            labels=len(LABELS),
-            image=f"{width}x{height}",
-            response_mb=len(answers[name].body) / 1e6,
-            note=f"{name}, whole request",
-            **own.columns(),  # type: ignore[arg-type]
-        )
-        for name, own in times.items()
-    ]
-
-
-def _picture(width: int, height: int, number: int = 0) -> Pixels:
-    """The drawn village at a size, moved sideways by `number` pixels."""
+def _picture(width: int, height: int) -> Pixels:
+    """The drawn village at a size."""
     with Image.open(PROJECT / "demo" / "pictures" / "village.jpg") as image:
-        return np.roll(np.asarray(image.convert("RGB").resize((width, height))), number, axis=1)
+        return np.asarray(image.convert("RGB").resize((width, height)))
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -151,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, help="a full-size checkpoint to be measured as well")
     command = commands.add_parser("masks", help="masks with mean scores or a threshold, beside the plain mask")
     command.add_argument("--runs", type=int, default=15)
-    command = commands.add_parser("answers", help="overlay, JSON and zip of large images, and how they are encoded")
+    command = commands.add_parser("answers", help="overlay, JSON and zip of large images: how they are encoded")
     command.add_argument("--runs", type=int, default=7)
     command = commands.add_parser("embeddings", help="bytes and milliseconds of maps and points on a known image")
     command.add_argument("--runs", type=int, default=20)

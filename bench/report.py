@@ -275,14 +275,14 @@ def _kinds_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _answers_table(rows: Sequence[Row]) -> list[str]:
-    """Encoding alone beside its plain definition, and whole requests."""
+    """Encoding alone, beside its plain definition."""
     body = [
         (
             f"{row.image}, {row.note}{', plain definition' if row.path == 'naive' else ''}",
             ms_of_few(row.median_ms),
             ms_of_few(row.fastest_ms),
             "" if row.cpu_s is None else f"{1000 * row.cpu_s:.1f}",
-            "" if row.ratio is None or row.path == "naive" else ratio(row.ratio),
+            "" if row.path == "naive" else ratio(row.ratio),
             "" if row.response_mb is None else f"{row.response_mb:.2f}",
             share(row.agreement),
         )

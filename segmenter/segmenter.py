@@ -21,16 +21,8 @@ from torch import Tensor
 
 from lseg_serve.embeddings import Embeddings, PointsError
 from lseg_serve.embeddings.points import Points, as_points
-from lseg_serve.labelsets import (
-    Label,
-    LabelInput,
-    TemplateError,
-    checked_templates,
-    name_of,
-    word_count,
-    words_of,
-)
-from lseg_serve.model import Architecture, LabelTooLongError, LSeg
+from lseg_serve.labelsets import Label, LabelInput, word_count
+from lseg_serve.model import Architecture, LSeg
 from lseg_serve.segmenter.batches import Batches
 from lseg_serve.segmenter.config import Config
 from lseg_serve.segmenter.cost import CostModel, Work, log_estimates, measure_rates
@@ -43,7 +35,7 @@ from lseg_serve.segmenter.engine.network import Network
 from lseg_serve.segmenter.engine.shapes import plan_shapes
 from lseg_serve.segmenter.engine.text_cache import TextCache
 from lseg_serve.segmenter.engine.warmup import WarmUp, warm_up
-from lseg_serve.segmenter.errors import InvalidLabelsError, InvalidOptionError
+from lseg_serve.segmenter.errors import InvalidOptionError
 from lseg_serve.segmenter.jobs import EncodedLabels, Job, Segmentation, Task
 from lseg_serve.segmenter.loading import read_model
 from lseg_serve.segmenter.masks.groups import merged_scores
@@ -51,7 +43,7 @@ from lseg_serve.segmenter.masks.score_maps import assembled
 from lseg_serve.segmenter.preprocessing.buckets import Bucket
 from lseg_serve.segmenter.preprocessing.decoding import Pixels
 from lseg_serve.segmenter.preprocessing.inputs import read_pixels
-from lseg_serve.segmenter.preprocessing.labels import checked_labels
+from lseg_serve.segmenter.vocabulary import Vocabulary
 
 
 class Segmenter:
@@ -86,8 +78,7 @@ class Segmenter:
         kept = keep_features and not self.device.compiles_each_shape
         limit = self.config.feature_cache_megabytes * 1_000_000 if kept else 0
         self.feature_cache = FeatureCache(limit) if limit else None
-        if label_embeddings is not None:
-            self.text_cache.pin(self._words(self.label_set), label_embeddings)
+        self._vocabulary = Vocabulary(self.text_cache, self.config, self.label_set, label_embeddings)
         self._batches = Batches(self.network, self.shapes, self.config.accurate, self.feature_cache)
         self.embedder = Embedder(self.network, self.shapes, self.config, head, self._features_of, self.encode_labels)
 
@@ -309,30 +300,7 @@ class Segmenter:
         if isinstance(labels, EncodedLabels):
             labels.check_size(self.architecture.embedding)
             return labels
-        chosen = self.label_set if labels is None else checked_labels(labels, self.config)
-        if not chosen:
-            raise InvalidLabelsError("labels is missing, and this model was exported without a label set")
-        templates = self.config.template if template is None else self._checked_templates(template)
-        start = time.perf_counter()
-        try:
-            embeddings = self.text_cache.embeddings(self._words(chosen), templates)
-        except LabelTooLongError as error:
-            raise InvalidLabelsError(str(error)) from error
-        counts = tuple(len(words_of(label)) for label in chosen)
-        names = tuple(map(name_of, chosen))
-        # Where each label is one word, there is nothing to merge.
-        return EncodedLabels(names, embeddings, time.perf_counter() - start, counts if max(counts) > 1 else None)
-
-    def _checked_templates(self, template: str | Sequence[str]) -> tuple[str, ...]:
-        given = [template] if isinstance(template, str) else template
-        try:
-            return checked_templates(given, self.config.max_templates, self.config.max_label_length)
-        except TemplateError as error:
-            raise InvalidOptionError(str(error), "template") from error
-
-    @staticmethod
-    def _words(labels: Sequence[Label]) -> list[str]:
-        return [word for label in labels for word in words_of(label)]
+        return self._vocabulary.encoded(labels, template)
 
     def _task(self, job: Job) -> Task:
         return Task(job.checked(self.config), self.encode_labels(job.labels))
@@ -367,17 +335,10 @@ class Segmenter:
         """
         start = time.perf_counter()
         warmed = warm_up(self.network, self.config.hpu)
-        self._encode_label_set()
+        self._vocabulary.encode_label_set()
         rates = measure_rates(self.network, warmed.warm)
         self.costs = None if rates is None else CostModel(rates, self.shapes, self.config.accurate)
         if self.costs is not None:
             log_estimates(self.costs, self.config.max_request_seconds)
         self.warmed = replace(warmed, seconds=time.perf_counter() - start)
         return self.warmed
-
-    @torch.no_grad()
-    def _encode_label_set(self) -> None:
-        """Keep the embeddings of the label set in the configured template; the archive has those without one."""
-        templates, words = self.config.template, list(dict.fromkeys(self._words(self.label_set)))
-        if templates and words:
-            self.text_cache.pin(words, self.text_cache.embeddings(words, templates), templates)
