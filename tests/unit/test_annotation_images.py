@@ -72,13 +72,14 @@ def test_a_host_is_connected_to_at_the_address_that_was_checked_and_told_its_nam
         ("/api/current-user/token", "is none of Label Studio's files"),
         ("file:///etc/passwd", "is refused"),
         ("/user/login/?next=/data", "legacy tokens"),
-        ("http://x:port/", "redirects to what is no address"),
+        # httpx2 below 2.16 refuses it by itself.
+        ("http://x:port/", "redirects to what is no address|Invalid URL in location header"),
     ],
 )
 def test_a_redirect_is_checked_as_a_link_is(location: str, message: str) -> None:
     with serving(_moved(location)) as studio, pytest.raises(AnnotationError) as caught:
         _fetch(studio, UPLOAD)
-    assert message in str(caught.value)
+    assert any(words in str(caught.value) for words in message.split("|"))
     assert len(studio.asked) == 1
 
 
