@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lseg_serve.batch.errors import BatchError
 from lseg_serve.segmenter import Pixels, SegmenterError, decode_image
 
 DECODE = f"{__name__}:decode"
@@ -55,6 +56,7 @@ class Decoder:
         Raises:
             SegmenterError: what the endpoint would refuse the image with.
             DecoderKilledError: it killed the process twice.
+            BatchError: no process can be started.
         """
         how = ""
         for _ in range(_TRIES):
@@ -96,6 +98,16 @@ class Decoder:
         with _STARTING:
             process.start()
         other.close()
+        try:
+            ready = pipe.poll(_SECONDS) and pipe.recv()
+        except (EOFError, ConnectionError):
+            ready = False
+        if not ready:
+            process.kill()
+            raise BatchError(
+                "the processes that decode end at their start, see the lines above; a program of one's own that starts "
+                "them has to begin below `if __name__ == '__main__':`"
+            )
         self._pipe, self._process = pipe, process
 
     def _end(self) -> str:
@@ -123,6 +135,7 @@ def _serve(pipe: Connection, most_pixels: int, name: str) -> None:
     module, _, function = name.partition(":")
     act: Callable[[bytes, int], Pixels] = getattr(importlib.import_module(module), function)
     with contextlib.suppress(EOFError, ConnectionError):
+        pipe.send(True)
         while True:
             content = pipe.recv_bytes()
             try:

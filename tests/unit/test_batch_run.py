@@ -257,6 +257,12 @@ def test_a_decoder_that_died_is_replaced(folder: Path) -> None:
         decoder.close()
 
 
+def test_decoders_that_cannot_start_end_the_run_and_blame_no_image(folder: Path) -> None:
+    decoder = Decoder(10**6, "tests.support.absent:decode")
+    with pytest.raises(BatchError, match="end at their start"):
+        decoder.decode((folder / "in" / "0000.jpg").read_bytes())
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_told_and_the_run_goes_on_from_there(spec: Spec, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "small"
