@@ -256,11 +256,20 @@ def test_an_accept_header_chooses_the_format(url: str, photo: bytes) -> None:
     assert answer.json()["height"] == SIZE[1]
 
 
+def assert_equal_but_for_rounding(found: np.ndarray, expected: np.ndarray) -> None:
+    """`found` is float16. The worker may have encoded a word beside others than this process did.
+
+    That rounds its score otherwise in the last bit of float32, and so now and then in the last one of float16.
+    """
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2**-10, atol=1e-5)
+
+
 def test_npz_holds_the_scores(url: str, photo: bytes, segmenter: Segmenter) -> None:
     content = np.load(io.BytesIO(_ask(url, photo, format="npz").content), allow_pickle=False)
     scores = segmenter.segment(photo, LABELS).scores.numpy()
     assert content["labels"].tolist() == LABELS
-    np.testing.assert_array_equal(content["scores"], scores.astype(np.float16))
+    assert_equal_but_for_rounding(content["scores"], scores)
 
 
 def test_zip_holds_mask_overlay_and_cutouts(url: str, photo: bytes, expected: np.ndarray) -> None:
@@ -293,7 +302,7 @@ def test_accurate_mode_gives_its_own_mask_and_says_so(
     with LSegClient(server.addresses.inference_url) as client:
         np.testing.assert_array_equal(client.segment(photo, LABELS, mode="accurate").indices, result.mask)
     content = np.load(io.BytesIO(_ask(url, photo, format="npz", mode="accurate").content), allow_pickle=False)
-    np.testing.assert_array_equal(content["scores"], result.scores.numpy().astype(np.float16))
+    assert_equal_but_for_rounding(content["scores"], result.scores.numpy())
     assert _ask(url, photo, format="json").json()["mode"] == "fast"
 
 
