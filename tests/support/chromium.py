@@ -90,6 +90,10 @@ class Visitor:
         """Replace the labels of the page."""
         if self.page.locator(".chip").count():
             self.page.click("text=Clear")
+        self.add(*labels)
+
+    def add(self, *labels: str) -> None:
+        """Write further labels."""
         for label in labels:
             # A comma or semicolon would end the label, but for one in a JSON list.
             self.page.fill(".chip-input", json.dumps([label]) if set(label) & set(",;") else label)

@@ -85,6 +85,18 @@ function next(): { picture: Picture; one: Question; isOther: boolean } | null {
   return rest ? { picture: rest, one: question.value, isOther: false } : null;
 }
 
+/** Take back faults of questions that are no longer asked, where what is asked now was answered before. */
+function forgetOldFaults(): void {
+  const one = asked();
+  const other = otherQuestion();
+  const current = [one, question.value, ...(other ? [other] : [])].map(keyOf);
+  for (const picture of pictures.value) {
+    const status = picture.status.value;
+    const isOld = status.kind === "failed" && !current.includes(status.question);
+    if (isOld && !isOpen(picture, picture === active.value ? one : question.value)) picture.status.value = { kind: "idle" };
+  }
+}
+
 function schedule(milliseconds: number): void {
   window.clearTimeout(timer);
   isDue = milliseconds === AT_ONCE_MS;
@@ -119,6 +131,7 @@ export function retryNow(): void {
 }
 
 async function run(): Promise<void> {
+  forgetOldFaults();
   const task = next();
   if (!task) return abort(); // what is on its way is not wanted any more
   const { picture, one, isOther } = task;
