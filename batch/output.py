@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -125,8 +125,10 @@ class Output:
             with table:
                 yield table
 
-    def results(self, shard: int) -> Iterator[dict[str, Any]]:
+    def results(self, shard: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The rows that a shard has, of a run that failed for some images or ended before it had written statuses.
+
+        With `columns`, no others are read.
 
         Raises:
             BatchError: the table is damaged.
@@ -137,4 +139,4 @@ class Output:
                 table = stack.enter_context(self.table(self.masks(shard)))
             except FileNotFoundError:
                 return
-            yield from rows_of(table)
+            yield from rows_of(table, columns)

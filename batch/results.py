@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,9 @@ def _open(path: Path, schema: pa.Schema, compression: str) -> Iterator[pq.Parque
             writer.close()
 
 
-def rows_of(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    """The rows of a table of results, in order, some at a time."""
-    for batch in file.iter_batches(_ROWS):
+def rows_of(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a table of results, in order, some at a time, with these columns or all."""
+    for batch in file.iter_batches(_ROWS, columns=columns):
         yield from batch.to_pylist()
 
 

@@ -145,7 +145,7 @@ class Worker:
         """The outcome of each image in order, and whether it was computed now."""
         known = self.output.results(shard)
         kept = next(known, None)
-        indices = {row["index"] for row in self.output.results(shard)}
+        indices = {row["index"] for row in self.output.results(shard, ["index"])}
         left = [(i, one) for i, one in enumerate(entries) if i not in indices and i not in attempt.killers]
         fresh = self._pipeline.run(left, attempt.begun if attempt.is_careful else None)
         for index, entry in enumerate(entries):
