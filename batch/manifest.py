@@ -52,6 +52,11 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:06d}"
 
 
+def shard_of(name: str) -> int:
+    """The number of a shard, by the name that `shard_name` gives it."""
+    return int(name.rpartition("-")[2])
+
+
 def write_manifest(url: str, source: str, kind: str, shards: Iterable[list[Entry]]) -> About:
     """Write a manifest, each list of entries as one shard, and return what it is about.
 

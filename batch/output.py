@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lseg_serve.batch.errors import BatchError
-from lseg_serve.batch.manifest import shard_name
+from lseg_serve.batch.manifest import shard_name, shard_of
 from lseg_serve.batch.results import rows_of
 from lseg_serve.batch.stores import Store
 
@@ -81,7 +81,7 @@ class Output:
             StoreError: the store does not answer, or refuses.
         """
         names = (name for name in self.store.names("status") if name.endswith(_SUFFIX))
-        return {int(name.removesuffix(_SUFFIX).rpartition("-")[2]) for name in names}
+        return {shard_of(name.removesuffix(_SUFFIX)) for name in names}
 
     def is_done(self, shard: int) -> bool:
         """Whether a shard is done.

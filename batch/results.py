@@ -133,5 +133,10 @@ def counts_of(file: pq.ParquetFile) -> Counter[str]:
     return Counter(json.loads((file.metadata.metadata or {}).get(KEY, b"{}")))
 
 
+def failed_by_type(counts: Counter[str]) -> dict[str, int]:
+    """How many images failed by each type of error, of counts that `Writer` made."""
+    return {key.partition(":")[2]: count for key, count in sorted(counts.items()) if ":" in key}
+
+
 def _compression(kind: str) -> str:
     return "zstd" if kind == "rle" else "none"  # PNGs and packed embeddings do not shrink further

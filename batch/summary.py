@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from lseg_serve.batch.attempts import Attempt
 from lseg_serve.batch.errors import BatchError
+from lseg_serve.batch.manifest import shard_name, shard_of
 from lseg_serve.batch.output import Output
-from lseg_serve.batch.results import FAILED, OK, STATUS, counts_of
+from lseg_serve.batch.results import FAILED, OK, STATUS, counts_of, failed_by_type
 from lseg_serve.batch.stores import refusing
 
 _READERS = 16  # small files of a store that are read at once
@@ -56,18 +57,17 @@ def state_of(output: Output, now: Callable[[], float] = time.time) -> State:
     about = _identity(output)["manifest"]
     done = sorted(output.done())
     counts: Counter[str] = Counter()
-    for one in _each(lambda shard: _counts(output, shard), done):
+    for _, one in _counted(output, done):
         counts += one
     rate = _rate([one for one in _each(lambda shard: _told(output, shard), done) if one], now())
     left = about["images"] - counts[OK] - counts[FAILED]
-    failed = {key.partition(":")[2]: value for key, value in sorted(counts.items()) if ":" in key}
     return State(
         about["shards"],
         len(done),
         about["images"],
         counts[OK],
-        failed,
-        _deaths(output, set(done)),
+        failed_by_type(counts),
+        {shard_name(shard): count for shard, count in _deaths(output, set(done)).items()},
         rate,
         left / rate if rate and left else None,
     )
@@ -117,13 +117,12 @@ def retry(output: Output, kinds: Iterable[str] = ()) -> list[int]:
     _identity(output)
     chosen, again = set(kinds), []
     done = sorted(output.done())
-    for shard, counts in zip(done, _each(lambda shard: _counts(output, shard), done), strict=True):
-        failed = {key.partition(":")[2] for key in counts if ":" in key}
+    for shard, counts in _counted(output, done):
+        failed = set(failed_by_type(counts))
         if failed & chosen if chosen else failed:
             output.store.remove(output.status(shard))
             again.append(shard)
-    for name in _deaths(output, set(done)):
-        shard = int(name.rpartition("-")[2])
+    for shard in _deaths(output, set(done)):
         Attempt(output.store, shard).forget()
         again.append(shard)
     return sorted(again)
@@ -153,9 +152,14 @@ def _each(act: Callable[[int], _Result], shards: Iterable[int]) -> Iterator[_Res
         yield from pool.map(act, shards)
 
 
-def _counts(output: Output, shard: int) -> Counter[str]:
-    with output.table(output.status(shard)) as file:
-        return counts_of(file)
+def _counted(output: Output, shards: Iterable[int]) -> Iterator[tuple[int, Counter[str]]]:
+    """Each of these shards, which are done, with its counts."""
+
+    def counts(shard: int) -> tuple[int, Counter[str]]:
+        with output.table(output.status(shard)) as file:
+            return shard, counts_of(file)
+
+    return _each(counts, shards)
 
 
 def _told(output: Output, shard: int) -> dict[str, Any] | None:
@@ -176,13 +180,13 @@ def _rate(told: list[dict[str, Any]], now: float) -> float | None:
     return float(computed / seconds) if seconds > 0 and computed else None
 
 
-def _deaths(output: Output, done: set[int]) -> dict[str, int]:
+def _deaths(output: Output, done: set[int]) -> dict[int, int]:
     """How many tries of each shard that is not done are begun or were killed."""
     found = {}
     for entry in output.store.entries(output.store.path("attempts")):
         name = Path(str(entry["name"]).rstrip("/")).name
-        if entry["type"] == "directory" and name.startswith("shard-") and int(name.rpartition("-")[2]) not in done:
+        if entry["type"] == "directory" and name.startswith("shard-") and (shard := shard_of(name)) not in done:
             count = len(output.store.names(f"attempts/{name}"))
             if count:
-                found[name] = count
+                found[shard] = count
     return found

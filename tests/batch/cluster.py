@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from lseg_serve.batch.manifest import Manifest
+from lseg_serve.batch.manifest import Manifest, shard_of
 from lseg_serve.batch.options import Options
 from lseg_serve.batch.output import Output
 from lseg_serve.batch.shard import Spec
@@ -97,7 +97,7 @@ def _wait(until: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
 def _in_flight(output: Output) -> set[int]:
     """Shards that a worker has begun and not finished."""
     folders = Path(output.store.root, "attempts").glob("shard-*/*.json")
-    return {int(path.parent.name.rpartition("-")[2]) for path in folders}
+    return {shard_of(path.parent.name) for path in folders}
 
 
 def _kill_actor() -> None:
