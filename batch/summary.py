@@ -134,9 +134,9 @@ def failures(output: Output) -> Iterator[dict[str, Any]]:
     Raises:
         StoreError: the store does not answer, or refuses.
     """
-    for shard in sorted(output.done()):
-        with output.table(output.status(shard)) as file:
-            if counts_of(file)[FAILED]:
+    for shard, counts in _counted(output, sorted(output.done())):
+        if counts[FAILED]:
+            with output.table(output.status(shard)) as file:
                 yield from ({"shard": shard, **row} for row in file.read().to_pylist() if row["status"] == FAILED)
 
 
