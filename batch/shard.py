@@ -22,6 +22,7 @@ from lseg_serve.batch.rendering import Renderer
 from lseg_serve.batch.results import Outcome, writing
 from lseg_serve.batch.source import reader
 from lseg_serve.handler.formats.colors import legend
+from lseg_serve.handler.process.threads import usable_cores
 from lseg_serve.segmenter import Segmenter
 
 _KILLED = "the process ended twice while this image was on its way, the second time with no other"
@@ -161,5 +162,4 @@ class Worker:
 
 def default_decoders() -> int:
     """Processes for decoding: half the cores that this process may use, 1 to 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, max(1, cores // 2))
+    return min(16, max(1, usable_cores() // 2))
