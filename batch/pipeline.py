@@ -158,34 +158,31 @@ class Pipeline:
 
     def _finished(self, batch: list[Given]) -> list[Outcome]:
         """What becomes of a batch. Where it fails as a whole, its images are tried once more, one by one."""
-        try:
-            return self._rendered(batch)
-        except Exception as error:
-            if self._failure(error) is None:
-                raise
-        return [outcome for one in batch for outcome in self._alone(one)]
-
-    def _rendered(self, batch: list[Given]) -> list[Outcome]:
-        rows = self.renderer.rows([one.pixels for one in batch])
-        return [Outcome(one.index, one.entry, row) for one, row in zip(batch, rows, strict=True)]
+        found = self._tried(batch)
+        return found if isinstance(found, list) else [outcome for one in batch for outcome in self._alone(one)]
 
     def _alone(self, one: Given) -> list[Outcome]:
-        try:
-            return self._rendered([one])
-        except Exception as error:
-            failure = self._failure(error)
-            if failure is None:
-                raise
-            return [Outcome(one.index, one.entry, type=failure[0], message=failure[1])]
+        found = self._tried([one])
+        if isinstance(found, list):
+            return found
+        kind, message = found
+        return [Outcome(one.index, one.entry, type=kind, message=message)]
 
-    def _failure(self, error: Exception) -> tuple[str, str] | None:
-        """Type and message of an error that belongs to an image; None where it would meet the next image as well."""
-        if isinstance(error, InvalidRequestError):
+    def _tried(self, batch: list[Given]) -> list[Outcome] | tuple[str, str]:
+        """The results of a batch, or type and message of an error that belongs to an image.
+
+        What would meet the next image as well is raised.
+        """
+        try:
+            rows = self.renderer.rows([one.pixels for one in batch])
+            return [Outcome(one.index, one.entry, row) for one, row in zip(batch, rows, strict=True)]
+        except InvalidRequestError as error:
             return error.type, error.message
-        if self.segmenter.device.is_out_of_memory(error):
-            self.segmenter.free_memory()
-            return "out_of_memory", "the device or the machine has no memory left for it"
-        return None
+        except Exception as error:
+            if not self.segmenter.device.is_out_of_memory(error):
+                raise
+        self.segmenter.free_memory()  # not before: the error's traceback holds what the try had allocated
+        return "out_of_memory", "the device or the machine has no memory left for it"
 
 
 @dataclass

@@ -242,6 +242,31 @@ def test_an_image_that_changed_or_went_since_the_plan_is_told(spec: Spec, folder
     assert second["type"] == "changed" and "when the manifest was made" in second["message"]
 
 
+def test_an_image_without_memory_for_it_fails_alone(spec: Spec, tmp_path: Path) -> None:
+    tries, held = [], []
+
+    class Short(Segmenter):
+        def segment_batch(self, jobs: Sequence[Job]) -> list[Segmentation]:
+            tries.append(len(jobs))
+            if jobs[0].image.shape == (96, 96, 3):
+                raise MemoryError
+            return super().segment_batch(jobs)
+
+        def free_memory(self) -> None:
+            held.append(sys.exc_info()[0])
+            super().free_memory()
+
+    own = Worker(_empty(spec, tmp_path / "out"))
+    own.segmenter.__class__ = Short
+    done = own.run(2)
+    own.close()
+    failed = [row for row in _rows(tmp_path / "out", 2, "status") if row["status"] == "failed"]
+    assert done is not None and (done.ok, done.failed) == (2, 1)
+    assert [(row["key"], row["type"]) for row in failed] == [("0020.jpg", "out_of_memory")]
+    assert tries.count(1) >= 2
+    assert held == [None, None]  # an error's traceback would hold what the try had allocated
+
+
 def test_a_decoder_that_died_is_replaced(folder: Path) -> None:
     decoder = Decoder(10**6, DECODE)
     try:
