@@ -130,7 +130,7 @@ _STARTING = threading.Lock()
 
 
 def _serve(pipe: Connection, most_pixels: int, name: str) -> None:
-    """Decode what comes, until the pipe is closed."""
+    """Decode what comes, until the pipe is closed. For want of memory the process ends, and gives its memory back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the images
     module, _, function = name.partition(":")
     act: Callable[[bytes, int], Pixels] = getattr(importlib.import_module(module), function)
@@ -142,8 +142,6 @@ def _serve(pipe: Connection, most_pixels: int, name: str) -> None:
                 pixels = np.ascontiguousarray(act(content, most_pixels))
             except SegmenterError as error:
                 pipe.send(error)
-            except MemoryError:
-                raise  # the process ends, and gives its memory back
             else:
                 pipe.send(pixels.shape)
                 pipe.send_bytes(pixels.data.cast("B"))

@@ -6,17 +6,16 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from lseg_serve.batch.listing import Entry
-from lseg_serve.segmenter import Bucket, choose_bucket, make_buckets
-from lseg_serve.segmenter import StaticImageSizeParams as Sizes
+from lseg_serve.segmenter import Bucket, StaticImageSizeParams, choose_bucket, make_buckets
 
 
-def in_shards(entries: Iterable[Entry], images: int, sizes: Sizes | None = None) -> Iterator[list[Entry]]:
-    """`entries` in groups of `images`, each of one bucket of `sizes`; the last groups hold what is left of all buckets.
+def in_shards(entries: Iterable[Entry], images: int) -> Iterator[list[Entry]]:
+    """`entries` in groups of `images`, each of one default bucket; the last groups hold what is left of all buckets.
 
     Images whose size is not known form a group of their own. As many entries are held as `images` times the number of
     buckets.
     """
-    buckets = make_buckets(sizes or Sizes())
+    buckets = make_buckets(StaticImageSizeParams())
     bucket_of = functools.lru_cache(maxsize=4096)(functools.partial(choose_bucket, buckets))
     waiting: dict[Bucket | None, list[Entry]] = {}
     for entry in entries:

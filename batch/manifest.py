@@ -96,16 +96,13 @@ class Manifest:
         folder, name = place_of(url)
         try:
             self._file = pq.ParquetFile(folder.open(name))
-            stored = json.loads((self._file.schema_arrow.metadata or {}).get(_KEY, b"{}"))
-            known = self._file.metadata.metadata or {}
-            self.about = About(**(stored or json.loads(known.get(_KEY, b"{}"))))
+            self.about = About(**json.loads((self._file.metadata.metadata or {}).get(_KEY, b"{}")))
         except FileNotFoundError as error:
             raise BatchError(f"{url}: no such manifest; accepted: a file that `lseg batch plan` wrote") from error
         except (pa.ArrowInvalid, TypeError, ValueError) as error:
             raise BatchError(f"{url}: no manifest ({error}); accepted: a file that `lseg batch plan` wrote") from error
         if self.about.format != _FORMAT:
             raise BatchError(f"{url}: a manifest of format {self.about.format}; accepted: {_FORMAT}")
-        self.url = url
         self._lock = threading.Lock()
 
     def shard(self, number: int) -> list[Entry]:

@@ -28,11 +28,6 @@ class Renderer:
         self._labels = options.encoded(segmenter)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the labels."""
-        return () if self._labels is None else self._labels.labels
-
-    @property
     def in_batches(self) -> bool:
         """Whether whole images go through the network together; windows of accurate mode do so by themselves."""
         return self._options.format != "embeddings" and self._mode == "fast"

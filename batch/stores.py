@@ -58,8 +58,8 @@ class Store:
         return isinstance(self.fs, LocalFileSystem)
 
     def path(self, name: str) -> str:
-        """The place of `name`, which may be a URL of its own, as `fs` writes it."""
-        return name if not name else f"{self.root}/{name}"
+        """The place of `name`, as `fs` writes it."""
+        return f"{self.root}/{name}"
 
     def entries(self, path: str) -> list[dict[str, Any]]:
         """What fsspec tells of each entry of the folder `path`, sorted by name; none where there is no such folder.
