@@ -9,12 +9,9 @@ import argparse
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from lseg_serve.cli.manners import CommandError, Status, add_json
 from lseg_serve.cli.segmentation.values import labels_of, share_of, template_of
-
-_ACTIONS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,13 +114,13 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", action="append", default=[], help="failed by this type of error; may be repeated")
 
 
-_ACTIONS.update(
-    plan=("write the manifest of a folder, an object store or a Parquet of images", _add_plan),
-    run=("segment the shards of a manifest that are not done", _add_run),
-    status=("tell how far an output is, and list the images that failed", _add_output),
-    merge=("write one table of what became of all images", _add_output),
-    retry=("let failed images be tried again by the next run", _add_retry),
-)
+_ACTIONS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "plan": ("write the manifest of a folder, an object store or a Parquet of images", _add_plan),
+    "run": ("segment the shards of a manifest that are not done", _add_run),
+    "status": ("tell how far an output is, and list the images that failed", _add_output),
+    "merge": ("write one table of what became of all images", _add_output),
+    "retry": ("let failed images be tried again by the next run", _add_retry),
+}
 
 
 def _count(text: str) -> int:
@@ -148,7 +145,7 @@ def _part(text: str) -> tuple[int, int]:
 
 def _actor(text: str) -> tuple[str, int]:
     kind, _, count = text.partition("=")
-    accepted: dict[str, Any] = {"HPU": 1, "GPU": 1, "CPU": 1024}
+    accepted = {"HPU": 1, "GPU": 1, "CPU": 1024}
     if kind not in accepted or not count.isdecimal() or not 1 <= int(count) <= accepted[kind]:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not accepted; accepted: HPU=1, GPU=1, or CPU=1 to CPU=1024")
     return kind, int(count)
