@@ -16,9 +16,7 @@ from lseg_serve.batch.options import Options
 from lseg_serve.batch.output import Output
 from lseg_serve.batch.shard import Spec, Worker
 from lseg_serve.batch.source import plan
-from tests.support.batches import write_images
-
-LABELS = ("cat", "grass", "other")
+from tests.support.batches import LABELS, write_images
 
 
 @pytest.mark.parametrize("mode", ["fast", "accurate"])
