@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lseg_serve.batch.errors import BatchError
 from lseg_serve.segmenter import Pixels, SegmenterError, decode_image
@@ -132,6 +133,7 @@ _STARTING = threading.Lock()
 def _serve(pipe: Connection, most_pixels: int, name: str) -> None:
     """Decode what comes, until the pipe is closed. For want of memory the process ends, and gives its memory back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the images
+    Image.MAX_IMAGE_PIXELS = None  # the configuration has the limit, as in a worker of the endpoint
     module, _, function = name.partition(":")
     act: Callable[[bytes, int], Pixels] = getattr(importlib.import_module(module), function)
     with contextlib.suppress(EOFError, ConnectionError):

@@ -36,6 +36,7 @@ lseg:
 # At the end of a JPEG decoders read no further; `decode` takes it for what a fault of the decoder would be.
 KILLER = b"kill the process"
 DECODE = f"{__name__}:decode"
+DECODE_LIMIT = f"{__name__}:limit_of_pillow"
 # Names a folder in which each process that decodes notes the digests of what it is given.
 DECODES = "LSEG_TEST_DECODES"
 
@@ -48,6 +49,15 @@ def decode(content: bytes, most_pixels: int) -> Pixels:
     if content.endswith(KILLER):
         os.kill(os.getpid(), signal.SIGSEGV)
     return decode_image(content, most_pixels)
+
+
+def limit_of_pillow(content: bytes, most_pixels: int) -> Pixels:
+    """In the place of a picture, one whose width is how many millions of pixels Pillow itself lets the process decode.
+
+    1 where it has no limit.
+    """
+    del content, most_pixels
+    return np.zeros((1, max(1, (Image.MAX_IMAGE_PIXELS or 0) // 10**6), 3), dtype=np.uint8)
 
 
 def write_images(folder: Path, count: int) -> None:

@@ -40,7 +40,7 @@ from lseg_serve.handler.formats.png import mask_png
 from lseg_serve.model import LSeg
 from lseg_serve.segmenter import InvalidImageError, Job, Segmentation, Segmenter
 from tests.conftest import PROJECT
-from tests.support.batches import DECODE, KILLER, LABELS, write_archive, write_images
+from tests.support.batches import DECODE, DECODE_LIMIT, KILLER, LABELS, write_archive, write_images
 
 IMAGES, BROKEN, FATAL = 23, "0005.jpg", "0013.jpg"
 
@@ -265,6 +265,15 @@ def test_an_image_without_memory_for_it_fails_alone(spec: Spec, tmp_path: Path) 
     assert [(row["key"], row["type"]) for row in failed] == [("0020.jpg", "out_of_memory")]
     assert tries.count(1) >= 2
     assert held == [None, None]  # an error's traceback would hold what the try had allocated
+
+
+def test_the_configuration_alone_limits_the_pixels() -> None:
+    """As at the endpoint. Pillow's own limit, 89 million, is a warning's: at 179 it refuses."""
+    decoder = Decoder(10**9, DECODE_LIMIT)
+    try:
+        assert decoder.decode(b"").shape == (1, 1, 3)
+    finally:
+        decoder.close()
 
 
 def test_a_decoder_that_died_is_replaced(folder: Path) -> None:
